@@ -1,0 +1,331 @@
+"""Typed tables: Vocabulary, Interactions, Histories, Catalog, Dataset.
+
+Files come in through `recsys_core.readers`; what leaves here is checked once and trusted inside.
+External ids are strings; internal ids are positions in a Vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from recsys_core.errors import UserError, unknown
+
+SCHEMA = 1  # of a prepared data folder
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """External ids; the internal id of `ids[n]` is n.
+
+    >>> Vocabulary.of(["a", "b"]).codes(["b"])
+    array([1])
+    """
+
+    ids: NDArray[np.object_]  # (n,) str, unique
+
+    @classmethod
+    def of(cls, ids: Iterable[object]) -> Vocabulary:
+        return cls(np.array([str(i) for i in ids], dtype=object))
+
+    def __post_init__(self) -> None:
+        if pd.isna(self.ids).any() or not pd.Index(self.ids).is_unique:
+            raise UserError("ids must be unique and not empty")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def _index(self) -> pd.Index[Any]:
+        return pd.Index(self.ids)
+
+    def find(self, ids: Iterable[object]) -> NDArray[np.int64]:
+        """Internal ids, shape as `ids`; -1 where unknown (use `codes` unless you handle that)."""
+        return np.asarray(self._index.get_indexer(pd.Index([str(i) for i in ids], dtype=object)), dtype=np.int64)
+
+    def codes(self, ids: Iterable[object], kind: str = "id") -> NDArray[np.int64]:
+        """Internal ids. Raises UserError on the first id that is not here, naming the nearest one."""
+        ids = [str(i) for i in ids]
+        codes = self.find(ids)
+        if (codes < 0).any():
+            raise unknown(kind, ids[int(np.argmax(codes < 0))], self.ids)
+        return codes
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Events as parallel arrays in internal ids.
+
+    Args:
+        user, item: (n,) int32.
+        value: (n,) float32, a rating or a count; 1 for plain implicit data.
+        time: (n,) int64 seconds since epoch, or any number that grows with time; None if unknown.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    value: NDArray[np.float32]
+    time: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.user)
+        if not len(self.item) == len(self.value) == n or (self.time is not None and len(self.time) != n):
+            raise ValueError("user, item, value and time must have one length")
+        if n and (self.user.min() < 0 or self.item.min() < 0 or not np.isfinite(self.value).all()):
+            raise ValueError("ids must be >= 0 and values finite")
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def __getitem__(self, rows: NDArray[Any]) -> Interactions:
+        time = None if self.time is None else self.time[rows]
+        return Interactions(self.user[rows], self.item[rows], self.value[rows], time)
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What scorers read: for each row the past interactions, as CSR arrays of a declared width.
+
+    Args:
+        indptr: (n_rows + 1,) int64.
+        items: (nnz,) int32 internal item ids.
+        values: (nnz,) float32, how much the event counts (1 = a plain like); finite.
+        ages: (nnz,) float32, 0 = the row's latest event, 1 = the one before; ties share their mean rank.
+            Ages stay as they are when items are taken out (`keep`), so a score that is linear in the row stays linear.
+        n_items: width of the catalogue.
+    """
+
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+    values: NDArray[np.float32]
+    ages: NDArray[np.float32]
+    n_items: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]], n_items: int) -> Histories:
+        """From lists of internal item ids, oldest first.
+
+        >>> Histories.of([[2, 0], []], n_items=3).csr().toarray()
+        array([[1., 0., 1.],
+               [0., 0., 0.]], dtype=float32)
+        """
+        indptr = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
+        items = np.array([i for r in rows for i in r], dtype=np.int32)
+        ages = np.array([a for r in rows for a in range(len(r) - 1, -1, -1)], dtype=np.float32)
+        return cls(indptr, items, np.ones(len(items), np.float32), ages, n_items)
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self), self.n_items
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:  # (n_rows,)
+        return np.diff(self.indptr)
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:  # (nnz,) row of each entry
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def csr(self, decay: float | None = None) -> csr_array:
+        """(n_rows, n_items) float32; `decay` = d gives each event the weight exp(-age / d) on top of its value."""
+        data = self.values if decay is None else self.values * np.exp(-self.ages / decay).astype(np.float32)
+        return csr_array((data.astype(np.float32), self.items, self.indptr), shape=self.shape)
+
+    def __getitem__(self, rows: slice | NDArray[Any] | Sequence[int]) -> Histories:
+        rows = np.arange(len(self))[rows]
+        lengths = self.lengths[rows]
+        starts = self.indptr[:-1][rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        take = np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+        return Histories(indptr, self.items[take], self.values[take], self.ages[take], self.n_items)
+
+    def keep(self, mask: NDArray[np.bool_]) -> Histories:
+        """The same rows with only the entries where `mask` (nnz,) is true; ages are kept."""
+        lengths = np.bincount(self.rows[mask], minlength=len(self))
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return Histories(indptr, self.items[mask], self.values[mask], self.ages[mask], self.n_items)
+
+    def blocks(self, size: int = 1024) -> Iterable[tuple[slice, Histories]]:
+        """Consecutive row blocks, so that nothing of size users x items is ever held."""
+        for start in range(0, len(self), size):
+            rows = slice(start, min(start + size, len(self)))
+            yield rows, self[rows]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """One row an item: `title`, `text` (what BERT reads; "" if none) and attribute columns of tuples of str."""
+
+    frame: pd.DataFrame  # (n_items,) columns title, text, <attribute>...; RangeIndex = internal id
+
+    def __post_init__(self) -> None:
+        missing = {"title", "text"} - set(self.frame.columns)
+        if missing:
+            raise ValueError(f"catalog lacks {sorted(missing)}")
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def titles(self) -> NDArray[np.object_]:
+        return self.frame["title"].to_numpy(dtype=object)
+
+    @property
+    def texts(self) -> list[str]:
+        return [str(t) for t in self.frame["text"]]
+
+    @property
+    def attributes(self) -> list[str]:
+        return [c for c in self.frame.columns if c not in ("title", "text", "image")]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Interactions, catalog and users, in internal ids, with the vocabularies that lead back outside.
+
+    Args:
+        threshold: a value at or above it is a like (positive); None: every interaction is one (implicit data).
+        notes: one sentence for each thing that was dropped or merged while reading, with its count.
+    """
+
+    name: str
+    users: Vocabulary
+    items: Vocabulary
+    interactions: Interactions
+    catalog: Catalog
+    user_table: pd.DataFrame = field(default_factory=pd.DataFrame)  # (n_users,) attribute columns, or empty
+    threshold: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        events = self.interactions
+        if len(events) and (events.user.max() >= len(self.users) or events.item.max() >= len(self.items)):
+            raise ValueError("an interaction points outside the vocabularies")
+        if len(self.catalog) != len(self.items):
+            raise ValueError(f"catalog has {len(self.catalog)} rows for {len(self.items)} items")
+        if len(self.user_table.columns) and len(self.user_table) != len(self.users):
+            raise ValueError(f"user table has {len(self.user_table)} rows for {len(self.users)} users")
+
+    @cached_property
+    def liked(self) -> NDArray[np.bool_]:
+        """(n_interactions,) true where the interaction is positive."""
+        value = self.interactions.value
+        return np.ones(len(value), bool) if self.threshold is None else value >= self.threshold
+
+    def subset(self, rows: NDArray[Any]) -> Dataset:
+        """The same users and items with only some of the interactions (mask or positions)."""
+        return replace(self, interactions=self.interactions[rows])
+
+    def histories(self) -> Histories:
+        """Liked interactions, one row a user, (n_users, n_items), values 1."""
+        return histories_of(self.interactions[self.liked], len(self.users), len(self.items))
+
+    def met(self) -> Histories:
+        """Everything a user has met, liked or not; what a list hides by default."""
+        return histories_of(self.interactions, len(self.users), len(self.items))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over ids, events, texts, attributes and the threshold."""
+        h = hashlib.sha256(repr((SCHEMA, self.threshold)).encode())
+        for vocabulary in (self.users, self.items):
+            h.update("\x00".join(vocabulary.ids).encode())
+        e = self.interactions
+        for array in (e.user, e.item, e.value, *(() if e.time is None else (e.time,))):
+            h.update(np.ascontiguousarray(array).tobytes())
+        for table in (self.catalog.frame, self.user_table):
+            h.update(table.to_json(orient="split", force_ascii=False).encode())
+        return h.hexdigest()
+
+    def summary(self) -> dict[str, Any]:
+        """Counts an analyst asks for first; `sparsity` is the share of empty user-item pairs, 0-1."""
+        n_users, n_items, n = len(self.users), len(self.items), len(self.interactions)
+        return {
+            "name": self.name,
+            "users": n_users,
+            "items": n_items,
+            "interactions": n,
+            "likes": int(self.liked.sum()),
+            "threshold": self.threshold,
+            "sparsity": 1 - n / (n_users * n_items) if n_users * n_items else float("nan"),
+            "items_with_text": sum(bool(t.strip()) for t in self.catalog.texts),
+            "attributes": self.catalog.attributes,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write a prepared folder: three Parquet tables and dataset.json. `load_prepared` reads it back unchanged."""
+        folder.mkdir(parents=True, exist_ok=True)
+        e = self.interactions
+        events = {"user": e.user, "item": e.item, "value": e.value, **({} if e.time is None else {"time": e.time})}
+        pd.DataFrame(events).to_parquet(folder / "interactions.parquet", index=False)
+        self.catalog.frame.assign(item_id=self.items.ids).to_parquet(folder / "items.parquet", index=False)
+        self.user_table.assign(user_id=self.users.ids).to_parquet(folder / "users.parquet", index=False)
+        facts = {"schema": SCHEMA, "name": self.name, "threshold": self.threshold, "notes": self.notes}
+        text = json.dumps({**facts, "fingerprint": self.fingerprint}, indent=1, ensure_ascii=False)
+        (folder / "dataset.json").write_text(text + "\n", encoding="utf-8")
+
+
+def histories_of(events: Interactions, n_users: int, n_items: int) -> Histories:
+    """Group events by user, oldest first; equal times share their mean rank, so that no id decides an order."""
+    time = np.zeros(len(events), np.int64) if events.time is None else events.time
+    order = np.lexsort((events.item, time, events.user))
+    user, item = events.user[order], events.item[order]
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=n_users))]).astype(np.int64)
+    if events.time is None:
+        ages = np.zeros(len(events), np.float32)
+    else:
+        ages = _mean_ages(user, time[order], indptr)
+    return Histories(indptr, item.astype(np.int32), np.ones(len(events), np.float32), ages, n_items)
+
+
+def _mean_ages(user: NDArray[Any], time: NDArray[Any], indptr: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Age ranks of events sorted by (user, time); a run of one user and one time gets the mean of its ranks."""
+    n = len(user)
+    if n == 0:
+        return np.zeros(0, np.float32)
+    starts = np.flatnonzero(np.r_[True, (user[1:] != user[:-1]) | (time[1:] != time[:-1])])
+    sizes = np.diff(np.r_[starts, n])
+    middle = starts + (sizes - 1) / 2  # mean position of each run
+    last = indptr[user[starts].astype(np.int64) + 1] - 1  # position of the user's latest event
+    return np.repeat(last - middle, sizes).astype(np.float32)
+
+
+def load_prepared(folder: Path) -> Dataset:
+    """Read what `Dataset.save` wrote. Raises UserError if it is of another schema or was changed."""
+    facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    if facts.get("schema") != SCHEMA:
+        raise UserError(f"{folder}/dataset.json: schema {facts.get('schema')}, this version reads {SCHEMA}; prepare it again")
+    events, items, users = (pd.read_parquet(folder / f"{n}.parquet") for n in ("interactions", "items", "users"))
+    time = events["time"].to_numpy(np.int64) if "time" in events else None
+    interactions = Interactions(
+        events["user"].to_numpy(np.int32), events["item"].to_numpy(np.int32), events["value"].to_numpy(np.float32), time
+    )
+    table = items.drop(columns="item_id")
+    for name in Catalog(table).attributes:
+        table[name] = pd.Series([tuple(v) for v in table[name]], dtype=object)
+    dataset = Dataset(
+        name=facts["name"],
+        users=Vocabulary.of(users["user_id"]),
+        items=Vocabulary.of(items["item_id"]),
+        interactions=interactions,
+        catalog=Catalog(table),
+        user_table=users.drop(columns="user_id"),
+        threshold=facts["threshold"],
+        notes=tuple(facts["notes"]),
+    )
+    if dataset.fingerprint != facts["fingerprint"]:
+        raise UserError(f"{folder}: the tables do not match the fingerprint in dataset.json; prepare it again")
+    return dataset
