@@ -91,6 +91,12 @@ class Interactions:
         time = None if self.time is None else self.time[rows]
         return Interactions(self.user[rows], self.item[rows], self.value[rows], time)
 
+    def joined(self, other: Interactions) -> Interactions:
+        """These events and then the others; time is kept only if both have it."""
+        time = None if self.time is None or other.time is None else np.concatenate([self.time, other.time])
+        user, item = np.concatenate([self.user, other.user]), np.concatenate([self.item, other.item])
+        return Interactions(user, item, np.concatenate([self.value, other.value]), time)
+
 
 @dataclass(frozen=True)
 class Histories:

@@ -5,13 +5,13 @@ Likes are split; dislikes follow by the same rule, so that no part knows what a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_core.data import Dataset
+from recsys_core.data import Dataset, Interactions
 from recsys_core.errors import UserError, unknown
 
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, 3
@@ -125,6 +125,22 @@ def cold_items(dataset: Dataset, rng: np.random.Generator, *, share: float = 0.1
     part = np.full(len(cold), TEST, np.int8)
     part[~cold] = np.where(inner.part == TEST, TRAIN, inner.part)
     return Split(part, "cold-items")
+
+
+def given_test(dataset: Dataset, test: Interactions, rng: np.random.Generator) -> tuple[Dataset, Split]:
+    """Judge on events that the user brings; they leave training if they are in the data too.
+
+    Of the rest, each user's random tenth of the likes validates, as in `per_user_random`.
+    """
+    n_items = len(dataset.items)
+    pair, tested = (e.user.astype(np.int64) * n_items + e.item for e in (dataset.interactions, test))
+    rest = dataset.subset(~np.isin(pair, tested))
+    joined = replace(rest, interactions=rest.interactions.joined(test))
+    inner = per_user_random(rest, rng, test=0.0)
+    part = np.where(inner.part == TEST, TRAIN, inner.part)
+    split = Split(np.concatenate([part, np.full(len(test), TEST)]).astype(np.int8), "given")
+    check(joined, split)
+    return joined, split
 
 
 def check(dataset: Dataset, split: Split) -> None:

@@ -1,0 +1,51 @@
+# Needs Python 3.11 or newer, make and a package index. Everything is installed into .venv, nowhere else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+# An idle PyTorch thread must sleep, not spin: beside one other busy process two spinning threads are 30-50 times slower.
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo install test lint types fmt bench
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/installed-app  ## fetch MovieLens-100K, train runs/demo if it is not there, open the dashboard on 127.0.0.1:8501
+	$(BIN)/whyrec demo
+
+install: .venv/installed-app  ## only install; then .venv/bin/whyrec --help
+
+test: .venv/installed-dev  ## run the tests, offline
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+lint: .venv/installed-dev  ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed-dev  ## check types
+	$(BIN)/mypy
+
+fmt: .venv/installed-dev  ## put style and format right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed-dev  ## run every benchmark; results are written to benchmarks/results
+	@set -e; for file in $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py)); do echo "$$file"; $(BIN)/python "$$file"; done
+
+.venv/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "Whyrec needs Python 3.11 or newer and '$(PYTHON)' is not; name one that is: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# A stamp is renewed when a requirement changes, so that a second run starts at once.
+.venv/installed-app: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[bert,als]"
+	@touch $@
+
+.venv/installed-dev: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[bert,als,dev]"
+	@touch .venv/installed-app $@

@@ -1,0 +1,57 @@
+"""card.md: what a run is, in words and numbers that all come from the run's own facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recsys_core.config import Settings
+from recsys_core.hybrid import Blend
+
+HIDES = {
+    "met": "everything the user has met, liked or not",
+    "liked": "only what the user has liked (items met and not liked stay in the list and count as misses)",
+}
+
+
+def convention(settings: Settings, threshold: float | None) -> dict[str, str]:
+    """How this run's figures are to be read; printed by every report."""
+    liked = "every interaction" if threshold is None else f"value >= {threshold:g}"
+    return {
+        "relevant": f"{liked}; likes are split by '{settings.split}', dislikes by the same rule",
+        "candidates": "all items of the catalogue that the list does not hide; never a sample",
+        "hidden": HIDES[settings.hide],
+        "ties": "equal scores are ordered by one fixed random permutation of the items",
+        "users": "those with at least one relevant item; the others are counted, not scored",
+        "fit": "settings and weights chosen on validation; refitted on train + validation before the test",
+    }
+
+
+def render(facts: dict[str, Any], settings: Settings, blend: Blend) -> str:
+    """Markdown text of the card."""
+    data, valid = facts["data"], facts["valid"]
+    ranked = sorted(valid["components"].items(), key=lambda pair: -pair[1])
+    lines = [
+        f"# Hybrid on {data['name']}",
+        "",
+        f"{data['users']:,} users, {data['items']:,} items, {data['interactions']:,} interactions ({data['likes']:,} likes, "
+        f"{data['sparsity']:.1%} of pairs empty), {data['items_with_text']:,} items with text.",
+        *(f"- {note}" for note in facts["notes"]),
+        "",
+        "## Convention",
+        *(f"- {key}: {text}" for key, text in convention(settings, data["threshold"]).items()),
+        f"- likes: {facts['split']['train']:,} train, {facts['split']['valid']:,} validation, {facts['split']['test']:,} test",
+        "",
+        f"## Validation (NDCG@{valid['k']}, {valid['users']:,} users; it chose the settings, so it flatters)",
+        "| model | NDCG |",
+        "|---|--:|",
+        f"| hybrid | {valid['hybrid']:.4f} |",
+        *(f"| {name} | {value:.4f} |" for name, value in ranked),
+        "",
+        "## Blend (log-odds per standard deviation)",
+        *(f"- {name}: {weight:.3f}" for name, weight in zip(blend.names, blend.weights, strict=True)),
+        f"- bias: {blend.bias:.3f}",
+        "",
+        "Test figures are in report.json once `whyrec evaluate` has opened the test set.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,385 @@
+"""The `whyrec` command. Each command parses, calls the core and prints; heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsys_core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recsys_core.data import Dataset, Interactions
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. 0 = done, 2 = the input was wrong (one line on stderr says the fix), 130 = interrupted."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two spinning torch threads beside another process are 30 times slower
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    args = build_parser().parse_args(argv)
+    try:
+        args.command(args)
+    except UserError as error:
+        print(f"whyrec: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("whyrec: interrupted; nothing half-written is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and options; every command's help ends with an example."""
+    parser = argparse.ArgumentParser(prog="whyrec", description="Why was this recommended, and what happens if we change it?")
+    parser.add_argument("--version", action="version", version=f"whyrec {_version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(command=run)
+        return command
+
+    fetch = add("fetch", _fetch, "Bring a public data set, checksums verified.", "whyrec fetch ml-100k --out data/ml-100k")
+    fetch.add_argument("name", help="ml-100k, ml-latest-small, ml-1m or ml-25m")
+    fetch.add_argument("--out", type=Path, help="folder to make (default data/NAME)")
+
+    prepare = add(
+        "prepare", _prepare, "Read your own tables, check them, and write a prepared data folder.",
+        "whyrec prepare --interactions ratings.csv --items movies.csv --map user_id=uid --threshold 4 --out data/mine",
+    )  # fmt: skip
+    prepare.add_argument(
+        "--interactions", type=Path, required=True, metavar="FILE", help="CSV, TSV or Parquet: user_id, item_id [, value, time]"
+    )
+    prepare.add_argument("--items", type=Path, metavar="FILE", help="item_id, title and any attributes")
+    prepare.add_argument("--users", type=Path, metavar="FILE", help="user_id and any attributes")
+    prepare.add_argument(
+        "--map",
+        nargs="+",
+        default=[],
+        metavar="NAME=COLUMN",
+        dest="mapping",
+        help="names of your columns; items.item_id=movie for one file alone",
+    )
+    prepare.add_argument("--text", metavar="COLUMNS", help="item columns that make the text, comma-separated")
+    prepare.add_argument("--lists", metavar="COLUMNS", help="list-valued item columns, comma-separated")
+    prepare.add_argument("--threshold", type=float, help="a value at or above it is a like; leave out for implicit data")
+    prepare.add_argument("--delimiter", help="column separator (default: by file name)")
+    prepare.add_argument("--encoding", default="utf-8", help="of text files (default utf-8)")
+    prepare.add_argument(
+        "--duplicates", choices=("error", "last", "sum"), default="error", help="what to do with a repeated (user, item)"
+    )
+    prepare.add_argument(
+        "--unknown-items", choices=("error", "keep", "drop"), default="error", help="interactions with items not in --items"
+    )
+    prepare.add_argument("--out", type=Path, required=True, help="folder to make")
+
+    train = add(
+        "train",
+        _train,
+        "Train the hybrid into a new run directory.",
+        "whyrec train --data data/ml-100k --out runs/a --split random --seed 0",
+    )
+    train.add_argument("--data", type=Path, required=True, help="a folder of a known format or a prepared one")
+    train.add_argument("--out", type=Path, required=True, help="run directory to make")
+    train.add_argument("--config", type=Path, help="TOML file; see configs/")
+    train.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="assignments",
+        help="e.g. k=20 ease.reg=100 components=ease,bert",
+    )
+    train.add_argument("--split", help="random, leave-last, time or cold-items")
+    train.add_argument("--test", type=Path, help="judge on this table instead of a split")
+    train.add_argument("--seed", type=int)
+    train.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"))
+    train.add_argument("--resume", action="store_true", help="go on with an interrupted training")
+
+    recommend = add(
+        "recommend", _recommend, "Write top-K lists.", "whyrec recommend --run runs/a --users all --k 10 --out topk.csv"
+    )
+    _run_option(recommend)
+    recommend.add_argument("--users", help="all, or ids separated by commas")
+    recommend.add_argument(
+        "--history", type=Path, help="a table with a column item_id, oldest first: recommend for this history instead"
+    )
+    recommend.add_argument("--k", type=int, default=10)
+    recommend.add_argument("--weights", help="e.g. ease=1,bert=0.5; the others keep what was learned")
+    recommend.add_argument("--out", type=Path, help=".csv or .parquet (default: print)")
+    recommend.add_argument("--json", action="store_true", help="print JSON rows")
+
+    evaluate = add(
+        "evaluate",
+        _evaluate,
+        "Judge a run on its test set; the run counts how often.",
+        "whyrec evaluate --run runs/a --k 10 --segments gender,activity",
+    )
+    _run_option(evaluate)
+    evaluate.add_argument("--test", type=Path, help="judge on this table instead of the run's own test part")
+    evaluate.add_argument("--k", type=int, default=10)
+    evaluate.add_argument("--hide", choices=("met", "liked"), help="what lists hide (default: as the run was trained)")
+    evaluate.add_argument("--segments", default="", help="user columns or activity, comma-separated")
+    evaluate.add_argument("--json", action="store_true", help="print JSON rows")
+
+    compare = add("compare", _compare, "Paired differences between runs on one test set.", "whyrec compare --runs runs/a runs/b")
+    compare.add_argument("--runs", type=Path, nargs="+", required=True, help="the first is what the others are compared with")
+    compare.add_argument("--k", type=int, default=10)
+    compare.add_argument("--json", action="store_true", help="print JSON rows")
+
+    dashboard = add("dashboard", _dashboard, "Open the dashboard in a browser.", "whyrec dashboard --run runs/a --port 8501")
+    dashboard.add_argument("--run", type=Path, help="run to open first (default: the newest under --runs)")
+    dashboard.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
+    _server_options(dashboard)
+
+    demo = add("demo", _demo, "Fetch MovieLens-100K, train, and open the dashboard; reuses what is there.", "whyrec demo")
+    demo.add_argument("--no-dashboard", action="store_true", help="stop after training and evaluating")
+    _server_options(demo)
+    return parser
+
+
+def _run_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--run", type=Path, required=True, help="run directory")
+
+
+def _server_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--port", type=int, default=8501)
+    command.add_argument("--address", default="127.0.0.1", help="interface to listen on (default: this machine alone)")
+
+
+def _fetch(args: argparse.Namespace) -> None:
+    from recsys_core.fetch import fetch
+
+    out = fetch(args.name, args.out or Path("data") / args.name)
+    print(f"{args.name} is in {out}")
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from recsys_core.readers.table import read_tables
+
+    if args.out.exists():
+        raise UserError(f"{args.out} exists; choose another --out or remove it")
+    data = read_tables(
+        args.interactions,
+        args.items,
+        args.users,
+        mapping=_pairs(args.mapping, "--map"),
+        text=_names(args.text),
+        lists=_names(args.lists) or [],
+        threshold=args.threshold,
+        delimiter=args.delimiter,
+        encoding=args.encoding,
+        duplicates=args.duplicates,
+        unknown_items=args.unknown_items,
+        name=args.out.name,
+    )
+    fresh = args.out.with_name(f".{args.out.name}.writing")
+    _replace_folder(data, fresh, args.out)
+    _print_facts(data)
+
+
+def _replace_folder(data: Dataset, fresh: Path, out: Path) -> None:
+    """Write beside, then rename: `out` is whole or absent."""
+    import shutil
+
+    shutil.rmtree(fresh, ignore_errors=True)
+    data.save(fresh)
+    fresh.rename(out)
+
+
+def _print_facts(data: Dataset) -> None:
+    facts = data.summary()
+    print("{name}: {users:,} users, {items:,} items, {interactions:,} interactions, {likes:,} likes".format(**facts))
+    for note in data.notes:
+        print(f"  {note}")
+
+
+def _train(args: argparse.Namespace) -> None:
+    from recsys_core.config import load_settings
+    from recsys_core.readers import load_dataset
+    from recsys_core.train import train
+
+    settings = load_settings(args.config, args.assignments, split=args.split, seed=args.seed, device=args.device)
+    if args.out.exists():
+        raise UserError(f"{args.out} exists; choose another --out or remove it")
+    data = load_dataset(args.data)
+    _print_facts(data)
+    test = None if args.test is None else _events(data, args.test)
+    run = train(data, settings, args.out, test=test, resume=args.resume, say=_say)
+    seconds = run.manifest["seconds"]["total"]
+    print(f"{args.out}: hybrid NDCG@{settings.k} {run.metrics['valid']['hybrid']:.4f} on validation; {seconds:.0f} s")
+    print(f"next: whyrec evaluate --run {args.out}")
+
+
+def _recommend(args: argparse.Namespace) -> None:
+    from recsys_core.recommend import recommend_history, recommend_users
+    from recsys_core.run import Run
+
+    if (args.users is None) == (args.history is None):
+        raise UserError("give either --users (all, or ids separated by commas) or --history FILE")
+    run = Run.load(args.run)
+    weights = {name: _number(value, name) for name, value in _pairs(_names(args.weights) or [], "--weights").items()}
+    if args.history is not None:
+        table = recommend_history(run, _history(args.history), k=args.k, weights=weights)
+    else:
+        users = None if args.users == "all" else [u.strip() for u in args.users.split(",")]
+        table = recommend_users(run, users, k=args.k, weights=weights)
+    _write_table(table, args)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from recsys_core.evaluate import evaluate, tests_opened
+    from recsys_core.run import Run
+
+    run = Run.load(args.run)
+    test = None if args.test is None else _events(run.dataset, args.test)
+    report = evaluate(run, k=args.k, hide_as=args.hide, test=test, segments=_names(args.segments) or [])
+    if test is None:
+        report.save(run)
+    if args.json:
+        print(report.rows.to_json(orient="records"))
+        return
+    print("\n".join(f"{key}: {text}" for key, text in report.convention.items()))
+    print(report.text())
+    if test is None:
+        print(f"test set opened {tests_opened(run)} times for this run; the rows are in {run.path}/report.parquet")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from recsys_core.evaluate import compare
+    from recsys_core.run import Run
+
+    if len(args.runs) < 2:
+        raise UserError("--runs needs two run directories or more")
+    table = compare([Run.load(path) for path in args.runs], k=args.k)
+    print(table.to_json(orient="records") if args.json else table.to_string(index=False, float_format="%.4f"))
+
+
+def _dashboard(args: argparse.Namespace) -> None:
+    from recsys_core.run import Run, find_runs
+
+    if args.run is not None:
+        Run.load(args.run)  # a bad run is told here, in one line, not in the browser
+    elif not find_runs(args.runs):
+        raise UserError(f"no runs under {args.runs}; make one with: whyrec train --data DATA --out {args.runs}/a")
+    folder = args.run.parent if args.run is not None else args.runs
+    _serve(folder, args.run, args)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    data, run = Path("data/ml-100k"), Path("runs/demo")
+    if not run.exists():
+        if not data.exists():
+            main_or_raise(["fetch", "ml-100k", "--out", str(data)])
+        partial = run.with_name(f".{run.name}.partial") / "key.json"
+        main_or_raise(["train", "--data", str(data), "--out", str(run), *(["--resume"] if partial.exists() else [])])
+        main_or_raise(["evaluate", "--run", str(run)])
+    if not args.no_dashboard:
+        _serve(run.parent, run, args)
+
+
+def main_or_raise(argv: Sequence[str]) -> None:
+    """Run a command inside another one; its UserError passes through."""
+    args = build_parser().parse_args(argv)
+    args.command(args)
+
+
+def _serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
+    """Replace this process by the Streamlit server of the installed dashboard."""
+    from importlib.util import find_spec
+
+    found = find_spec("dashboard")
+    if found is None or not found.submodule_search_locations:
+        raise UserError("the dashboard package is not installed; install whyrec again")
+    app = Path(next(iter(found.submodule_search_locations))) / "app.py"
+    os.environ["WHYREC_RUNS"] = str(folder.resolve())
+    if run is not None:
+        os.environ["WHYREC_RUN"] = run.name
+    options = {
+        "server.port": args.port,
+        "server.address": args.address,
+        "server.headless": "true",
+        "server.maxUploadSize": 50,
+        "browser.gatherUsageStats": "false",
+        "client.showErrorDetails": "none",
+        "client.toolbarMode": "minimal",
+    }
+    print(f"dashboard on http://{args.address}:{args.port} (stop with Ctrl-C)", flush=True)
+    flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(app), *flags])
+
+
+def _events(data: Dataset, path: Path) -> Interactions:
+    from recsys_core.readers.table import read_events
+
+    return read_events(path, data)
+
+
+def _history(path: Path) -> list[str]:
+    from recsys_core.readers.table import read_column
+
+    return read_column(path, "item_id")
+
+
+def _write_table(table: pd.DataFrame, args: argparse.Namespace) -> None:
+    if args.json:
+        print(table.to_json(orient="records"))
+    elif args.out is None:
+        print(table.to_string(index=False, float_format="%.4f"))
+    elif args.out.suffix not in (".csv", ".parquet"):
+        raise UserError(f"--out {args.out}: the name must end in .csv or .parquet")
+    else:
+        fresh = args.out.with_name(f".{args.out.name}.writing")
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(fresh, index=False) if args.out.suffix == ".csv" else table.to_parquet(fresh, index=False)
+        fresh.replace(args.out)
+        print(f"{len(table):,} rows in {args.out}")
+
+
+def _pairs(items: Sequence[str], option: str) -> dict[str, str]:
+    found = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name or not value:
+            raise UserError(f"{option} {item!r}: write name=value")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _names(text: str | None) -> list[str] | None:
+    return [t.strip() for t in text.split(",") if t.strip()] if text else None
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"--weights {name}={text}: not a number") from None
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _version() -> str:
+    from recsys_core import __version__
+
+    return __version__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""Run + split -> Report: full-ranking metrics with bootstrap intervals, paired differences, controls, calibration.
+
+Models compared: the hybrid, each component alone, the hybrid without each component (weights learned anew on validation),
+and the hybrid whose text readers saw shuffled texts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recsys_core import metrics
+from recsys_core.card import convention
+from recsys_core.data import Histories, Interactions
+from recsys_core.errors import UserError, unknown
+from recsys_core.hybrid import Blend, load_blend, sigmoid
+from recsys_core.recommend import hide, top_k
+from recsys_core.run import Run
+from recsys_core.scorers import scorer_class
+from recsys_core.scorers.base import Scorer, Scores
+from recsys_core.splits import TEST
+
+ACCURACY = ("ndcg", "recall", "precision", "mrr", "hit_rate", "average_precision")
+SMALLEST_SEGMENT = 10  # users; smaller groups are counted but not scored
+
+
+@dataclass(frozen=True)
+class Lists:
+    """One model's lists for the judged users: `items` (n, k), -1 behind the end; `hits` (n, k) bool."""
+
+    items: NDArray[np.int64]
+    hits: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Args:
+    rows: one row a figure: model, metric, k, segment, mean, low, high, n.
+    differences: hybrid minus each other model in NDCG, paired by user: model, mean, low, high, n, p, p_holm.
+    per_user: one row a judged user: user_id, then <model>:<metric>.
+    calibration: reliability of the hybrid's probabilities over its recommended top k.
+    """
+
+    rows: pd.DataFrame
+    differences: pd.DataFrame
+    per_user: pd.DataFrame
+    calibration: dict[str, Any]
+    convention: dict[str, str]
+
+    def save(self, run: Run) -> None:
+        """Write report.parquet, per_user.parquet and report.json into the run, and count that its test set was opened."""
+        self.rows.to_parquet(run.path / "report.parquet", index=False)
+        self.per_user.to_parquet(run.path / "per_user.parquet", index=False)
+        times = tests_opened(run) + 1
+        facts = {"convention": self.convention, "test_opened": times, "differences": self.differences.to_dict("records")}
+        table = {**self.calibration, "table": self.calibration["table"].to_dict("records")}
+        text = json.dumps({**facts, "calibration": table}, indent=1, ensure_ascii=False)
+        (run.path / "report.json").write_text(text + "\n", encoding="utf-8")
+
+    def text(self) -> str:
+        """Tables for a terminal: accuracy with intervals, paired differences, calibration."""
+        chosen = self.rows[self.rows.metric.isin(["ndcg", "recall", "mrr", "coverage", "novelty"])]
+        wide = chosen.pivot_table(index=["segment", "model"], columns="metric", values="mean", sort=False)
+        ndcg = self.rows[self.rows.metric == "ndcg"].set_index(["segment", "model"])
+        wide.insert(1, "low", ndcg["low"])
+        wide.insert(2, "high", ndcg["high"])
+        gaps = self.differences.rename(columns={"model": "hybrid minus"}).to_string(index=False, float_format="%.4f")
+        c = self.calibration
+        brier = f"Brier {c['brier']:.4f} (base rate {c['brier_of_base_rate']:.4f})"
+        told = f"probabilities of the recommended: ECE {c['ece']:.4f}, {brier}"
+        return f"\n{wide.to_string(float_format='%.4f')}\n\n{gaps}\n\n{told}"
+
+    def mean(self, model: str, metric: str) -> float:
+        rows = self.rows[(self.rows.model == model) & (self.rows.metric == metric) & (self.rows.segment == "all")]
+        return float(rows["mean"].iloc[0])
+
+
+def evaluate(
+    run: Run, *, k: int, hide_as: str | None = None, test: Interactions | None = None, segments: Sequence[str] = ()
+) -> Report:
+    """Judge a run on its test likes (or on `test`, whose pairs must not be known to the run).
+
+    Args:
+        k: length of the lists.
+        hide_as: "met" or "liked"; None takes the run's own convention.
+        segments: columns of the user table, or "activity" (terciles of the number of known likes).
+
+    Raises:
+        UserError: an unknown segment, or no judged user.
+    """
+    truth = run.dataset.subset(run.split.rows(TEST)).histories() if test is None else _truth(run, test)
+    users = np.flatnonzero(truth.lengths > 0)
+    if len(users) == 0:
+        raise UserError("no user has a relevant test item; nothing can be judged")
+    groups = {name: _segment(run, name)[users] for name in segments}
+    hidden = run.hidden_by(hide_as or run.settings.hide)
+    lists, probability = _all_lists(run, users, hidden, truth, k)
+    rng = np.random.default_rng(run.settings.seed)
+    per_user = _per_user(run, lists, truth, users)
+    rows = [*_rows(per_user, k, "all", rng), *_totals(lists, len(run.dataset.items), k, len(users))]
+    for name, labels in groups.items():
+        for value in sorted(set(labels)):
+            rows += _rows(per_user[labels == value], k, f"{name}={value}", rng)
+    told = convention(replace(run.settings, hide=hide_as or run.settings.hide), run.dataset.threshold)
+    return Report(pd.DataFrame(rows), _differences(per_user, rng), per_user, _calibration(lists["hybrid"], probability), told)
+
+
+def tests_opened(run: Run) -> int:
+    """How often this run has been judged on its test set."""
+    path = run.path / "report.json"
+    return int(json.loads(path.read_text(encoding="utf-8"))["test_opened"]) if path.exists() else 0
+
+
+def compare(runs: Sequence[Run], *, k: int) -> pd.DataFrame:
+    """Paired NDCG@k differences of each run's hybrid to the first run's: model, mean, low, high, n, p, p_holm.
+
+    Users are matched by id. Raises UserError unless all runs judge the same test likes of the same data.
+    """
+    first = runs[0]
+    reports = []
+    for run in runs:
+        if run.manifest["fingerprint"] != first.manifest["fingerprint"]:
+            raise UserError(f"{run.path} was trained on other data than {first.path}; runs can be compared on one data set only")
+        if run.settings.hide != first.settings.hide or not np.array_equal(run.split.part == TEST, first.split.part == TEST):
+            raise UserError(f"{run.path} judges other test likes than {first.path}; train both with one --split and --seed")
+        reports.append(evaluate(run, k=k).per_user.set_index("user_id")["hybrid:ndcg"])
+    rng = np.random.default_rng(first.settings.seed)
+    base = reports[0]
+    rows = []
+    for run, ndcg in zip(runs, reports, strict=True):
+        difference = metrics.paired_difference(ndcg, base.loc[ndcg.index], rng)
+        rows.append({"run": str(run.path), "ndcg": float(ndcg.mean()), **difference._asdict()})
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=metrics.holm(table["p"]), against=str(first.path))
+
+
+def models_of(run: Run) -> dict[str, tuple[dict[str, Scorer], Blend]]:
+    """Every compared model but the single components: name -> (scorers, blend)."""
+    components = dict(run.model.components)
+    models = {"hybrid": (components, run.model.blend)}
+    for name in components:
+        if (run.path / "without" / name).exists():
+            blend, _ = load_blend(run.path / "without" / name)
+            models[f"without {name}"] = ({n: components[n] for n in blend.names}, blend)
+    if (run.path / "control").exists():
+        folder = run.path / "control"
+        blend, _ = load_blend(folder / "blend")
+        shuffled = {p.name: scorer_class(p.name).load(p) for p in sorted((folder / "scorers").iterdir())}
+        models["shuffled texts"] = ({n: shuffled.get(n, components[n]) for n in blend.names}, blend)
+    return models
+
+
+def _all_lists(
+    run: Run, users: NDArray[np.int64], hidden: Histories, truth: Histories, k: int
+) -> tuple[dict[str, Lists], NDArray[np.float64]]:
+    """Lists of every model, and the hybrid's probabilities (n, k), NaN behind the end of a list; block by block."""
+    models = models_of(run)
+    histories, hidden, truth = run.histories[users], hidden[users], truth[users]
+    found: dict[str, list[NDArray[np.int64]]] = {}
+    probabilities = []
+    for rows, block in histories.blocks(256):
+        known: dict[int, Scores] = {}
+        for name, (scorers, blend) in models.items():
+            z = np.stack([_once(known, s, block) for s in scorers.values()], axis=-1)
+            logit = hide(blend.logit(blend.standardise(z), run.model.cold), hidden[rows])
+            items = top_k(logit, k)
+            found.setdefault(name, []).append(items)
+            if name == "hybrid":
+                shown = np.take_along_axis(logit, np.maximum(items, 0), axis=1)
+                probabilities.append(np.where(items < 0, np.nan, sigmoid(shown)))
+        for name, scorer in run.model.components.items():
+            found.setdefault(name, []).append(top_k(hide(_once(known, scorer, block), hidden[rows]), k))
+    return {n: _judge(np.concatenate(parts), truth) for n, parts in found.items()}, np.concatenate(probabilities)
+
+
+def _once(known: dict[int, Scores], scorer: Scorer, block: Histories) -> Scores:
+    """A scorer's raw scores of one block, computed once for all the models that share it."""
+    if id(scorer) not in known:
+        known[id(scorer)] = scorer.score(block)
+    return known[id(scorer)]
+
+
+def _judge(items: NDArray[np.int64], truth: Histories) -> Lists:
+    hits = np.zeros(items.shape, bool)
+    for rows, block in truth.blocks(1024):
+        liked = block.csr().toarray() > 0
+        hits[rows] = np.take_along_axis(liked, np.maximum(items[rows], 0), axis=1) & (items[rows] >= 0)
+    return Lists(items, hits)
+
+
+def _truth(run: Run, test: Interactions) -> Histories:
+    """Liked events of a test file; a pair that the run already knows is refused."""
+    data = run.dataset
+    known = run.known.interactions
+    n_items = len(data.items)
+    overlap = np.isin(test.user.astype(np.int64) * n_items + test.item, known.user.astype(np.int64) * n_items + known.item)
+    if overlap.any():
+        row = int(np.argmax(overlap))
+        user, item = data.users.ids[test.user[row]], data.items.ids[test.item[row]]
+        raise UserError(f"test events: {int(overlap.sum())} pairs were trained on (first: user {user}, item {item}); remove them")
+    return replace(data, interactions=test).histories()
+
+
+def _segment(run: Run, name: str) -> NDArray[np.object_]:
+    """(n_users,) label of each user."""
+    if name == "activity":
+        n = run.histories.lengths
+        edges = np.quantile(n[n > 0], [1 / 3, 2 / 3])
+        return np.array(["low", "middle", "high"], dtype=object)[np.searchsorted(edges, n, side="left")]
+    if name not in run.dataset.user_table.columns:
+        raise unknown("segment", name, ["activity", *run.dataset.user_table.columns])
+    return run.dataset.user_table[name].astype(str).to_numpy(dtype=object)
+
+
+def _per_user(run: Run, lists: Mapping[str, Lists], truth: Histories, users: NDArray[np.int64]) -> pd.DataFrame:
+    counts = np.bincount(run.histories.items, minlength=len(run.dataset.items))
+    columns: dict[str, Any] = {"user_id": run.dataset.users.ids[users]}
+    for model, found in lists.items():
+        for name in ACCURACY:
+            columns[f"{model}:{name}"] = getattr(metrics, name)(found.hits, truth.lengths[users])
+        columns[f"{model}:novelty"] = metrics.novelty(found.items, counts, len(run.dataset.users))
+    return pd.DataFrame(columns)
+
+
+def _rows(per_user: pd.DataFrame, k: int, segment: str, rng: np.random.Generator) -> list[dict[str, Any]]:
+    rows = []
+    for column in per_user.columns[1:]:
+        model, metric = column.rsplit(":", 1)
+        row = {"model": model, "metric": metric, "k": k, "segment": segment, "mean": None, "low": None, "high": None}
+        if len(per_user) >= SMALLEST_SEGMENT or segment == "all":
+            interval = metrics.bootstrap_interval(per_user[column].to_numpy(), rng)
+            row |= {"mean": interval.mean, "low": interval.low, "high": interval.high}
+        rows.append(row | {"n": len(per_user)})
+    return rows
+
+
+def _totals(lists: Mapping[str, Lists], n_items: int, k: int, n: int) -> list[dict[str, Any]]:
+    """Figures of all lists together, which have no per-user values and so no interval."""
+    rows = []
+    for model, found in lists.items():
+        figures = {"coverage": metrics.coverage(found.items, n_items), "gini": metrics.gini(found.items, n_items)}
+        figures["personalisation"] = float(np.nanmean(metrics.personalisation(found.items, n_items)))
+        rows += [{"model": model, "metric": m, "k": k, "segment": "all", "mean": v, "low": None, "high": None, "n": n}
+                 for m, v in figures.items()]  # fmt: skip
+    return rows
+
+
+def _differences(per_user: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    models = [c.rsplit(":", 1)[0] for c in per_user.columns if c.endswith(":ndcg") and c != "hybrid:ndcg"]
+    rows = [
+        {"model": m, **metrics.paired_difference(per_user["hybrid:ndcg"], per_user[f"{m}:ndcg"], rng)._asdict()} for m in models
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=metrics.holm(table["p"])) if len(table) else table
+
+
+def _calibration(found: Lists, probability: NDArray[np.float64]) -> dict[str, Any]:
+    shown = ~np.isnan(probability)
+    result = metrics.reliability(probability[shown], found.hits[shown])
+    rate = float(found.hits[shown].mean())
+    return {"ece": result.ece, "brier": result.brier, "brier_of_base_rate": rate * (1 - rate), "base_rate": rate,
+            "table": result.table}  # fmt: skip

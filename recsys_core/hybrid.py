@@ -1,0 +1,177 @@
+"""The model: logit(h, i) = b + sum_c w_c z_c(h, i), z_c = (s_c - mu_c) / sigma_c, probability = sigmoid(logit).
+
+In: fitted scorers by name and a Blend. Out: scores, and their parts, which add up to the score at every item.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_core.data import Histories
+from recsys_core.errors import UserError, unknown
+from recsys_core.scorers import scorer_class
+from recsys_core.scorers.base import Scorer, Scores
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Fixed constants and weights, one a component; the same for every user, so the blend stays linear.
+
+    Args:
+        names: component names, the order of the last axis of `parts`.
+        mu, sigma: mean and standard deviation of each raw score over training users and the items it can score.
+        weights: log-odds per standard deviation.
+        bias: log-odds where every part is zero.
+        cold_scale, cold_shift: for items that nobody has liked yet only some components can score; their parts are multiplied
+            by `cold_scale` and `cold_shift` is added to the logit, so that warm and cold items share one scale.
+    """
+
+    names: tuple[str, ...]
+    mu: tuple[float, ...]
+    sigma: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float = 0.0
+    cold_scale: float = 1.0
+    cold_shift: float = 0.0
+
+    def with_weights(self, weights: Mapping[str, float]) -> Blend:
+        """The same blend with some weights replaced. Unknown names and non-finite numbers raise UserError."""
+        for name, value in weights.items():
+            if name not in self.names:
+                raise unknown("component", name, self.names)
+            if not np.isfinite(value):
+                raise UserError(f"weight of {name!r} must be a finite number, not {value}")
+        return replace(self, weights=tuple(float(weights.get(n, w)) for n, w in zip(self.names, self.weights, strict=True)))
+
+    def with_constants(self, other: Blend) -> Blend:
+        """The same weights with another blend's mu and sigma."""
+        return replace(self, mu=other.mu, sigma=other.sigma)
+
+    def only(self, components: NDArray[np.int64]) -> Blend:
+        """The blend of some of the components, by position."""
+        picked: dict[str, Any] = {f: tuple(getattr(self, f)[c] for c in components) for f in ("names", "mu", "sigma", "weights")}
+        return replace(self, **picked)
+
+    def standardise(self, raw: Scores) -> Scores:
+        """Raw scores (..., n_components) to z; NaN stays NaN."""
+        return (raw - _row(self.mu)) / _row(self.sigma)
+
+    def parts(self, z: Scores, cold: NDArray[np.bool_]) -> Scores:
+        """w_c z_c, (rows, items, n_components); `cold` (items,) or (rows, items) tells which items are cold."""
+        scale = np.where(cold, self.cold_scale, 1.0).astype(np.float32)
+        return (z * _row(self.weights)) * scale[..., None]
+
+    def base(self, cold: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """The logit of an item whose parts are all zero, shape of `cold`."""
+        return np.where(cold, self.bias + self.cold_shift, self.bias).astype(np.float32)
+
+    def logit(self, z: Scores, cold: NDArray[np.bool_]) -> Scores:
+        """base + sum of the parts, missing parts counted as zero; (rows, items)."""
+        missing_as_zero = np.nan_to_num(z, nan=0.0)
+        scale = np.where(cold, self.cold_scale, 1.0).astype(np.float32)
+        return (missing_as_zero @ _row(self.weights)) * scale + self.base(cold)
+
+
+def _row(values: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)  # (n_components,)
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """Components by name and the blend that joins them; a pure function of histories.
+
+    Args:
+        cold: (n_items,) true for items without any liked interaction in training.
+    """
+
+    components: Mapping[str, Scorer]
+    blend: Blend
+    cold: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if tuple(self.components) != self.blend.names:
+            raise ValueError(f"components {tuple(self.components)} are not those of the blend {self.blend.names}")
+
+    def with_weights(self, weights: Mapping[str, float]) -> Hybrid:
+        return replace(self, blend=self.blend.with_weights(weights))
+
+    def z(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
+        """Standardised scores (n_rows, n_items, n_components); NaN where a component cannot score."""
+        return self.blend.standardise(raw_scores(self.components, histories, items))
+
+    def parts(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
+        """(n_rows, n_items, n_components); with `base`, NaN as zero, they add up to `score`."""
+        return self.blend.parts(self.z(histories, items), self._cold(items))
+
+    def base(self, items: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """(n_items,) the logit where every part is zero."""
+        return self.blend.base(self._cold(items))
+
+    def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
+        """Logits (n_rows, n_items), higher is better."""
+        return self.blend.logit(self.z(histories, items), self._cold(items))
+
+    def _cold(self, items: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+        return self.cold if items is None else self.cold[items]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return self.blend.names
+
+    def save(self, folder: Path) -> None:
+        """Write scorers/<name>/ and blend/ under `folder`."""
+        for name, scorer in self.components.items():
+            scorer.save(folder / "scorers" / name)
+        save_blend(self.blend, self.cold, folder / "blend")
+
+    @classmethod
+    def load(cls, folder: Path) -> Hybrid:
+        blend, cold = load_blend(folder / "blend")
+        components = {n: scorer_class(n).load(folder / "scorers" / n) for n in blend.names}
+        return cls(components, blend, cold)
+
+
+def save_blend(blend: Blend, cold: NDArray[np.bool_], folder: Path) -> None:
+    """blend.json, readable; cold.npy."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "blend.json").write_text(json.dumps(asdict(blend), indent=1) + "\n", encoding="utf-8")
+    np.save(folder / "cold.npy", cold, allow_pickle=False)
+
+
+def load_blend(folder: Path) -> tuple[Blend, NDArray[np.bool_]]:
+    settings = json.loads((folder / "blend.json").read_text(encoding="utf-8"))
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    return Blend(**values), np.load(folder / "cold.npy", allow_pickle=False)
+
+
+def raw_scores(components: Mapping[str, Scorer], histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
+    """Every component's raw scores, (n_rows, n_items, n_components) float32."""
+    return np.stack([c.score(histories, items) for c in components.values()], axis=-1)
+
+
+def constants(components: Mapping[str, Scorer], histories: Histories) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """mu and sigma of each component over all (row, item) pairs it can score; sigma of a constant score is 1."""
+    count = np.zeros(len(components))
+    total, squares = count.copy(), count.copy()
+    for _, block in histories.blocks(256):
+        raw = raw_scores(components, block).astype(np.float64).reshape(-1, len(components))
+        count += np.isfinite(raw).sum(axis=0)
+        total += np.nansum(raw, axis=0)
+        squares += np.nansum(raw**2, axis=0)
+    mu = total / np.maximum(count, 1)
+    sigma = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mu**2, 0))
+    sigma[sigma < 1e-9] = 1.0
+    return tuple(float(m) for m in mu), tuple(float(s) for s in sigma)
+
+
+def sigmoid(logit: Scores) -> NDArray[np.float64]:
+    """Probability of a logit, 0-1, without overflow."""
+    return 1 / (1 + np.exp(-np.clip(np.asarray(logit, np.float64), -60, 60)))

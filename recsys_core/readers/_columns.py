@@ -1,0 +1,127 @@
+"""Columns of text into ids, numbers and times, checked all at once; the error names the first bad cell."""
+
+from __future__ import annotations
+
+import time as clock
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recsys_core.readers._files import Table
+
+MISSING = ("", "nan", "na", "n/a", "null", "none")
+EPOCH = 1e8  # a larger number is taken for seconds since 1970 (it is in 1973), a smaller one for a position
+FINER = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
+
+
+def ids(table: Table, name: str) -> tuple[NDArray[np.int64], list[str]]:
+    """Codes (n_rows,) into the distinct ids, and these in order of appearance. Raises UserError on an empty id."""
+    text = pc.utf8_trim_whitespace(_as_text(table, name))
+    encoded = pc.dictionary_encode(pc.fill_null(text, "")).unify_dictionaries().combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # older Arrow
+        encoded = encoded.chunk(0)
+    codes, values = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary.to_pylist()
+    for n, value in enumerate(values):
+        if not value:
+            raise table.bad(_first(codes == n), name, "the id is empty; fill it in or take the row out")
+        if "\n" in value:
+            raise table.bad(_first(codes == n), name, "the id holds a line break, so a quote is not closed; mend the row")
+    return codes, values
+
+
+def keys(table: Table, name: str) -> list[str]:
+    """Ids of a table that has one row an id. Raises UserError on a second row."""
+    codes, values = ids(table, name)
+    if len(values) < len(codes):
+        row = _first(pd.Series(codes).duplicated().to_numpy())
+        first = table.line(_first(codes == codes[row]))
+        raise table.bad(row, name, f"id {values[codes[row]]!r} was already in row {first}; keep one of the two rows")
+    return values
+
+
+def numbers(table: Table, name: str) -> NDArray[np.float64]:
+    """(n_rows,) finite numbers. Raises UserError on text, on an empty cell, on NaN and infinity."""
+    values = _floats(table, name)
+    with np.errstate(over="ignore"):
+        fine = np.isfinite(values.astype(np.float32))
+    if not fine.all():
+        row = _first(~fine)
+        raise table.bad(row, name, _number_problem(_cell(table, name, row), "number"))
+    return values
+
+
+def times(table: Table, name: str) -> NDArray[np.int64]:
+    """(n_rows,) seconds since epoch, or positions as they are; ISO dates are read as UTC.
+
+    Raises:
+        UserError: neither a number nor a date, or a time in the future (milliseconds and finer are recognised).
+    """
+    values = _floats(table, name)
+    if np.isnan(values).all() or isinstance(_cell(table, name, 0), datetime):
+        values = _dates(table, name)
+    if not np.isfinite(values).all():
+        row = _first(~np.isfinite(values))
+        raise table.bad(row, name, _number_problem(_cell(table, name, row), "number of seconds or an ISO date"))
+    _check_past(table, name, values)
+    return np.floor(values).astype(np.int64)
+
+
+def _check_past(table: Table, name: str, values: NDArray[np.float64]) -> None:
+    now = clock.time() + 86400  # a day of grace for other clocks
+    if not (values > max(now, EPOCH)).any():
+        return
+    row = _first(values > now)
+    shown = str(_cell(table, name, row))
+    for unit, factor in FINER.items():
+        if EPOCH < values[row] / factor <= now:
+            raise table.bad(row, name, f"{shown} looks like {unit}, seconds are needed; divide the column by {factor:,.0f}")
+    date = f" ({datetime.fromtimestamp(values[row], UTC):%Y-%m-%d})" if values[row] < 2e11 else ""  # 2e11: year 8307
+    raise table.bad(row, name, f"{shown}{date} is in the future; correct it or take the row out")
+
+
+def _number_problem(cell: object, wanted: str) -> str:
+    text = "" if cell is None else str(cell).strip()
+    if text.lower() in MISSING:
+        return f"{text or 'an empty cell'} where a {wanted} is needed; fill it in or take the row out"
+    if text.lower().lstrip("+-") in ("inf", "infinity") or pd.notna(pd.to_numeric(text, errors="coerce")):
+        return f"{text} is not a finite number; correct it or take the row out"
+    return f"{text!r} is not a {wanted}; correct it, or name another column with --map"
+
+
+def _as_text(table: Table, name: str) -> Any:
+    column = table.data[name]
+    if pa.types.is_floating(column.type):  # whole numbers that a missing cell has made floats: 7.0 is the id 7
+        column = column.cast(pa.int64(), safe=False) if pc.all(pc.equal(column, pc.floor(column))).as_py() else column
+    return column.cast(pa.string())
+
+
+def _floats(table: Table, name: str) -> NDArray[np.float64]:
+    """(n_rows,) NaN where the cell is no number."""
+    column = table.data[name]
+    if pa.types.is_temporal(column.type):
+        return np.full(len(table), np.nan)
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    try:
+        return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
+    except pa.ArrowInvalid:  # some cell is no number, or has blanks around it
+        return np.asarray(pd.to_numeric(column.to_pandas(), errors="coerce"), np.float64)
+
+
+def _dates(table: Table, name: str) -> NDArray[np.float64]:
+    """(n_rows,) seconds since epoch, NaN where the cell is no date."""
+    stamps = pd.to_datetime(table.data[name].to_pandas(), errors="coerce", utc=True, format="ISO8601")
+    return np.asarray((stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1), np.float64)
+
+
+def _cell(table: Table, name: str, row: int) -> object:
+    return table.data[name][row].as_py()
+
+
+def _first(mask: NDArray[np.bool_]) -> int:
+    return int(np.argmax(mask))

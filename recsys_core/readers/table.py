@@ -1,0 +1,134 @@
+"""Tables: interactions.csv or .tsv [, items, users, dataset.toml].
+
+`read_tables` reads any CSV, TSV or Parquet file; what the columns are called is told by a mapping. A folder is read with the
+arguments in its dataset.toml.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recsys_core.data import Dataset
+from recsys_core.errors import UserError, unknown
+from recsys_core.readers._build import build
+from recsys_core.readers._files import Table, near, read_table
+
+REQUIRED = {"interactions": ("user_id", "item_id"), "items": ("item_id", "title"), "users": ("user_id",)}
+ALIASES = {"value": ("rating", "weight"), "time": ("timestamp", "position")}  # of interactions
+
+
+def matches(folder: Path) -> bool:
+    return _file(folder, "interactions") is not None
+
+
+def read(folder: Path) -> Dataset:
+    """Raises UserError on an unknown key in dataset.toml, and as `read_tables` does."""
+    settings = _settings(folder / "dataset.toml")
+    files = {kind: _file(folder, kind) for kind in REQUIRED}
+    return read_tables(**{"name": folder.resolve().name, **files, **settings})
+
+
+def read_tables(
+    interactions: str | Path,
+    items: str | Path | None = None,
+    users: str | Path | None = None,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    text: Sequence[str] | None = None,
+    threshold: float | None = None,
+    delimiter: str | None = None,
+    encoding: str = "utf-8",
+    lists: Sequence[str] = (),
+    attributes: Sequence[str] | None = None,
+    duplicates: str = "error",
+    unknown_items: str = "error",
+    name: str | None = None,
+) -> Dataset:
+    """Read any interactions file, with item and user files if there are.
+
+    Columns: user_id, item_id, value (or rating, weight), time (or timestamp, position; seconds since epoch, ISO dates or
+    any number that grows) | item_id, title, anything else | user_id, anything else.
+
+    Args:
+        mapping: our column -> column in the files, for each file that has it; `items.item_id` for that file alone.
+        text: item columns that BERT reads, joined by ". "; default: title, year, genres and description-like ones.
+        threshold: a value at or above it is a like; None: every interaction is one.
+        delimiter: of all text files; default: tab for .tsv and .dat, else comma.
+        lists: item columns with several entries a cell (`|`, JSON lists and Python lists are seen without being told).
+        attributes: item columns to keep as attributes; default: all but the title and prose.
+        duplicates: error, last (the latest counts) or sum (values are added) for a (user, item) pair that comes again.
+        unknown_items: error, keep or drop for interactions with items that the items file does not have.
+    Raises:
+        UserError: one line with file, row (line of the file, from 1), field and fix.
+    """
+    paths = {"interactions": interactions, "items": items, "users": users}
+    mapping = dict(mapping or {})
+    tables = {k: read_table(p, delimiter=delimiter, encoding=encoding) for k, p in paths.items() if p is not None}
+    _check_mapping(mapping, tables)
+    tables = {kind: _canonical(kind, table, mapping) for kind, table in tables.items()}
+    return build(
+        name or Path(interactions).stem,
+        tables["interactions"],
+        tables.get("items"),
+        tables.get("users"),
+        threshold=threshold,
+        text=text,
+        lists=lists,
+        attributes=attributes,
+        duplicates=duplicates,
+        unknown_items=unknown_items,
+    )
+
+
+def _check_mapping(mapping: Mapping[str, str], tables: Mapping[str, Table]) -> None:
+    for key, column in mapping.items():
+        scope = key.rpartition(".")[0]
+        if scope and scope not in REQUIRED:
+            raise unknown("table in --map", scope, REQUIRED)
+        places = [t for kind, t in tables.items() if scope in ("", kind)]
+        if not any(column in t for t in places):
+            known = [c for t in places for c in t.names]
+            where = ", ".join(t.path.name for t in places) or f"the {scope} file, which is not given"
+            raise UserError(f"--map {key}={column}: not in {where}: {unknown('column', column, known)}")
+
+
+def _canonical(kind: str, table: Table, mapping: Mapping[str, str]) -> Table:
+    """The table under our column names: the mapping first, then the aliases."""
+    shared = {k: c for k, c in mapping.items() if "." not in k and c in table}
+    own = {k.rpartition(".")[2]: c for k, c in mapping.items() if k.rpartition(".")[0] == kind}
+    chosen = shared | own
+    if kind == "interactions":
+        for target, aliases in ALIASES.items():
+            alias = next((a for a in aliases if a in table and a not in chosen.values()), None)
+            if alias and target not in table:
+                chosen.setdefault(target, alias)
+    table = table.renamed({column: target for target, column in chosen.items()})
+    for column in REQUIRED[kind]:
+        if column not in table:
+            guess = near(column, table.names)
+            hint = f"did you mean {guess!r}? Add" if guess else "add"
+            key = column if kind == "interactions" else f"{kind}.{column}"
+            raise table.lacks(column, f"{hint} --map {key}={guess or 'COLUMN'}")
+    return table
+
+
+def _file(folder: Path, kind: str) -> Path | None:
+    return next((p for p in (folder / f"{kind}{s}" for s in (".csv", ".tsv")) if p.is_file()), None)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: {error}; mend the line") from None
+    known = [p for p in inspect.signature(read_tables).parameters if p not in REQUIRED]
+    for key in settings:
+        if key not in known:
+            raise UserError(f"{path}: {unknown('key', key, known)}")
+    return settings

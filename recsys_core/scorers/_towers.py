@@ -1,0 +1,345 @@
+"""Two towers over text vectors, and how they are trained.
+
+Item tower: V_i = W relu(A z_i + a), bias b_i = w . relu(A z_i + a). User tower: u(h) = sum_j x_j U_j / sqrt(|h|), U_j = B z_j.
+z is the whitened text vector. No parameter belongs to an item, so a new text is scored by the same function.
+Loss: a random part of each history is shown, the rest is to be found (multinomial likelihood, Liang et al. 2018).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_core.data import Histories
+from recsys_core.metrics import ndcg
+from recsys_core.text import Encoder, write_whole
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsys_core.scorers.bert import Config
+
+Arrays = dict[str, NDArray[Any]]
+log = logging.getLogger(__name__)
+
+
+def towers(p: Any, e: Any, mask: Any = 1.0) -> tuple[Any, Any, Any]:
+    """Text vectors e (n, d) -> user parts U (n, dim), item vectors V (n, dim), biases b (n,); NumPy and torch alike.
+
+    `mask` (n, hidden) drops hidden units in training. `p` holds the heads by name.
+    """
+    z = (e - p["shift_"]) @ p["whiten_"]
+    h = z @ p["hidden_weight_"] + p["hidden_bias_"]
+    h = h * (h > 0) * mask
+    return z @ p["user_weight_"], h @ p["item_weight_"], h @ p["bias_weight_"]
+
+
+def whitening(vectors: NDArray[np.float32], shrink: float = 0.1) -> Arrays:
+    """Centre and de-correlate text vectors (n, d) so that z has mean square length 1 (BERT's own axes are far from equal).
+
+    Each variance is raised by `shrink` of the mean variance, so that directions no text uses are not blown up for a new one.
+    """
+    shift = vectors.mean(0, dtype=np.float64)
+    values, axes = np.linalg.eigh(np.cov((vectors - shift).T, bias=True))
+    values = np.maximum(values, 0)
+    scale = 1 / np.sqrt(values + shrink * values.mean() + 1e-12)
+    whiten = axes * scale / np.sqrt(max(float((values * scale**2).sum()), 1e-12))
+    return {"shift_": shift.astype(np.float32), "whiten_": whiten.astype(np.float32)}
+
+
+def rank_in_row(histories: Histories, key: NDArray[Any]) -> NDArray[np.int64]:
+    """(nnz,) position of each entry among its row's entries sorted by `key` (nnz,)."""
+    order = np.lexsort((key, histories.rows))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - np.repeat(histories.indptr[:-1], histories.lengths)
+    return rank
+
+
+def recent(histories: Histories, most: int) -> NDArray[np.bool_]:
+    """(nnz,) true for each row's `most` latest entries (0: all)."""
+    return rank_in_row(histories, histories.ages) < most if most else np.ones(len(histories.items), bool)
+
+
+def profiles(histories: Histories, parts: NDArray[np.float32], decay: float) -> NDArray[np.float32]:
+    """User vectors (n_rows, dim): sum_j x_j U_j / sqrt(|h|).
+
+    The sum of s unrelated vectors is sqrt(s) long, so long and short histories score on one scale and agreement still adds up.
+    """
+    total = histories.csr(decay or None) @ parts
+    return np.asarray(total / np.sqrt(np.maximum(histories.lengths, 1))[:, None], np.float32)
+
+
+def hold_out(likes: Histories, rng: np.random.Generator, share: float = 0.1) -> tuple[Histories, Histories]:
+    """(kept, held): of each row with 3 entries at least, a random share, one at least, is held out."""
+    wanted = np.where(likes.lengths >= 3, np.maximum(np.rint(likes.lengths * share), 1), 0)
+    held = rank_in_row(likes, rng.random(len(likes.items))) < np.repeat(wanted, likes.lengths)
+    return likes.keep(~held), likes.keep(held)
+
+
+class Trainer:
+    """Fits the heads, and the encoder's upper layers when there is one, to likes; keeps the weights of the best epoch.
+
+    Args:
+        likes: histories whose items all have text.
+        vectors: (n_items, d) float32; `has_text` (n_items,) says which rows mean anything.
+        encoder: None, or the encoder to train along, with the `texts` (n_items,) it reads.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        likes: Histories,
+        vectors: NDArray[np.float32],
+        has_text: NDArray[np.bool_],
+        rng: np.random.Generator,
+        encoder: Encoder | None = None,
+        texts: list[str] | None = None,
+        layers: int = 0,
+    ) -> None:
+        import torch
+
+        self.config, self.encoder, self.texts, self.has_text = config, encoder, texts or [], has_text
+        self.likes, self.held = hold_out(likes.keep(recent(likes, config.max_history)), rng)
+        self.device = encoder.device if encoder else "cpu"  # the heads are small: a CPU is as fast
+        self.generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        self.bank = torch.tensor(vectors, device=self.device)
+        self.heads = {k: torch.tensor(v, device=self.device) for k, v in whitening(vectors[has_text]).items()}
+        self.heads |= self._new_heads(vectors.shape[1])
+        groups = self._groups(layers)
+        self.trained = {name: p for group in groups for name, p in zip(group["names"], group["params"], strict=True)}
+        self.optimizer = torch.optim.AdamW([{k: v for k, v in g.items() if k != "names"} for g in groups])
+        counts = np.bincount(self.likes.items, minlength=likes.n_items) + 1.0
+        self.log_share = torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32, device=self.device)
+        self.blank = torch.tensor(np.where(has_text, 0, -np.inf), dtype=torch.float32, device=self.device)
+        self.epoch, self.stale, self.best = 0, 0, -np.inf
+        self.history: list[dict[str, Any]] = []
+        self.kept: dict[str, torch.Tensor] = {}
+
+    def _new_heads(self, d: int) -> dict[str, torch.Tensor]:
+        c = self.config
+        shapes = {
+            "user_weight_": (d, c.dim),
+            "hidden_weight_": (d, c.hidden),
+            "hidden_bias_": (c.hidden,),
+            "item_weight_": (c.hidden, c.dim),
+            "bias_weight_": (c.hidden,),
+        }
+        return {
+            name: self._uniform(shape, (d if name in ("user_weight_", "hidden_weight_", "hidden_bias_") else c.hidden) ** -0.5)
+            for name, shape in shapes.items()
+        }
+
+    def _uniform(self, shape: tuple[int, ...], bound: float) -> torch.Tensor:
+        import torch
+
+        return ((2 * torch.rand(shape, generator=self.generator) - 1) * bound).to(self.device).requires_grad_()
+
+    def _groups(self, layers: int) -> list[dict[str, Any]]:
+        """Optimiser groups: the heads, and the encoder's last `layers` layers, lower ones slower (Howard & Ruder 2018)."""
+        heads = {k: v for k, v in self.heads.items() if v.requires_grad}
+        groups = [
+            {"names": list(heads), "params": list(heads.values()), "lr": self.config.lr, "weight_decay": self.config.weight_decay}
+        ]
+        if self.encoder is None:
+            return groups
+        depth = self.encoder.model.config.num_hidden_layers
+        for name, p in self.encoder.model.named_parameters():
+            found = re.search(r"layer\.(\d+)\.", name)
+            height = int(found[1]) + 1 if found else 0
+            p.requires_grad_(height > depth - layers and "pooler" not in name)
+            if p.requires_grad:
+                lr = self.config.lr_encoder * 0.9 ** (depth - height)
+                groups.append({"names": [f"encoder.{name}"], "params": [p], "lr": lr, "weight_decay": 0.01})
+        return groups
+
+    def run(self, checkpoint: Path | None = None, key: str = "") -> None:
+        """Train until the validation NDCG@10 stops rising or the epochs are over, then take back the best epoch's weights.
+
+        With a `checkpoint` file every epoch is saved; a file of the same `key` is gone on from, with the same result.
+        """
+        from tqdm import tqdm
+
+        if checkpoint is not None and checkpoint.is_file():
+            self._resume(checkpoint, key)
+        with deterministic(), tqdm(total=self.config.epochs, initial=self.epoch, desc="bert", unit="epoch", disable=None) as bar:
+            while self.epoch < self.config.epochs and self.stale <= self.config.patience:
+                self._one_epoch()
+                bar.update()
+                if checkpoint is not None:
+                    self._save(checkpoint, key)
+        for name, value in self.kept.items():
+            (self.bank if name == "bank" else self.trained[name]).data.copy_(value)
+
+    @property
+    def tuning(self) -> bool:
+        """Whether the encoder is trained in this epoch; the heads go first (Kumar et al. 2022)."""
+        return self.encoder is not None and self.epoch > self.config.warmup
+
+    def _one_epoch(self) -> None:
+        start, self.epoch = time.monotonic(), self.epoch + 1
+        loss = self._pass()
+        if self.tuning and self.encoder:
+            vectors = np.nan_to_num(self.encoder.encode(self.texts, max_length=self.config.max_length))
+            self.bank = self.bank.new_tensor(vectors)
+        value = self.validate()
+        if not value <= self.best:  # higher, or NaN where nothing is held out
+            self.best, self.stale = value, 0
+            self.kept = {name: p.detach().clone() for name, p in {**self.trained, "bank": self.bank}.items()}
+        else:
+            self.stale += 1
+        seconds = round(time.monotonic() - start, 3)
+        self.history.append({"epoch": self.epoch, "loss": loss, "metric": "ndcg@10", "value": value, "seconds": seconds})
+
+    def _pass(self) -> float:
+        """One pass over the users with two likes at least; the mean loss."""
+        import torch
+
+        users = np.flatnonzero(self.likes.lengths >= 2)
+        users = users[torch.randperm(len(users), generator=self.generator).numpy()]
+        total = 0.0
+        for start in range(0, len(users), self.config.batch_users):
+            rows = users[start : start + self.config.batch_users]
+            loss = self.loss(self.likes[rows], self._texts_with_gradients())
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_([p for name, p in self.trained.items() if name.startswith("encoder.")], 1.0)
+            self.optimizer.step()
+            total += loss.item() * len(rows)
+        return total / len(users)
+
+    def _texts_with_gradients(self) -> torch.Tensor:
+        """The text vectors (n_items, d); a random batch of them fresh from the encoder, the others from memory (Wang et al. 2020)."""
+        import torch
+
+        if not self.tuning or self.encoder is None:
+            return self.bank
+        known = torch.from_numpy(np.flatnonzero(self.has_text))
+        chosen = known[torch.randperm(len(known), generator=self.generator)[: self.config.batch_texts]]
+        fresh = self.encoder.embed([self.texts[n] for n in chosen], self.config.max_length)
+        vectors = self.bank.index_copy(0, chosen.to(self.device), fresh)
+        self.bank = vectors.detach()
+        return vectors
+
+    def loss(self, batch: Histories, vectors: torch.Tensor) -> torch.Tensor:
+        """Mean over rows of the loss of the hidden likes given the shown ones."""
+        import torch
+
+        c = self.config
+        row, item = torch.from_numpy(batch.rows), torch.from_numpy(batch.items.astype(np.int64))
+        draw = torch.rand(len(item), generator=self.generator)
+        shown = draw >= c.history_dropout
+        weight = torch.from_numpy(batch.csr(c.decay or None).data)
+        units = (torch.rand((len(vectors), c.hidden), generator=self.generator) >= c.dropout) / (1 - c.dropout)
+        parts, items, bias = towers(self.heads, vectors, units.to(self.device))
+        place = torch.stack([row[shown], item[shown]])
+        inputs = torch.sparse_coo_tensor(place, weight[shown], batch.shape, is_coalesced=False).to(self.device)
+        sizes = torch.bincount(row[shown], minlength=len(batch)).clamp(min=1).to(self.device)
+        users = torch.sparse.mm(inputs.coalesce(), parts) / sizes.sqrt()[:, None]
+        if c.loss == "softmax":
+            return self._softmax(users, items, bias, row, item, shown)
+        return self._in_batch(users, items, bias, row, item, torch.where(shown, -1.0, draw))
+
+    def _softmax(self, users: Any, items: Any, bias: Any, row: Any, item: Any, shown: Any) -> torch.Tensor:
+        """Against the whole catalogue; shown items leave the race. Each row counts once, however many items it hides."""
+        import torch
+
+        logits = users @ items.T + bias + self.blank
+        out = torch.full_like(row[shown], -torch.inf, dtype=torch.float32).to(self.device)
+        place = (row[shown].to(self.device), item[shown].to(self.device))
+        chances = logits.index_put(place, out).log_softmax(1)
+        hidden = torch.bincount(row[~shown], minlength=len(users))
+        share = (1 / hidden[row[~shown]]).to(self.device)
+        found = chances[row[~shown].to(self.device), item[~shown].to(self.device)]
+        loss: torch.Tensor = -(found * share).sum() / max(int((hidden > 0).sum()), 1)
+        return loss
+
+    def _in_batch(self, users: Any, items: Any, bias: Any, row: Any, item: Any, draw: Any) -> torch.Tensor:
+        """One hidden like a row against those of the other rows, corrected for how often each is drawn (Yi et al. 2019)."""
+        import torch
+
+        order = torch.argsort(draw, stable=True)
+        pick = torch.full((len(users),), -1).index_put((row[order],), order)  # the entry with each row's highest draw
+        rows = torch.nonzero(draw[pick] >= 0)[:, 0]
+        chosen = item[pick[rows]]
+        n_items = len(items)
+        liked = torch.isin(rows[:, None] * n_items + chosen, row * n_items + item)  # a liked item is no negative
+        liked &= ~torch.eye(len(rows), dtype=torch.bool)
+        chosen = chosen.to(self.device)
+        logits = users[rows.to(self.device)] @ items[chosen].T + bias[chosen] - self.log_share[chosen]
+        logits = logits.masked_fill(liked.to(self.device), -torch.inf)
+        loss: torch.Tensor = -logits.log_softmax(1).diagonal().sum() / max(len(rows), 1)
+        return loss
+
+    def validate(self) -> float:
+        """NDCG@10 over the held-out likes of at most 2,000 users, full ranking; NaN where none is held out."""
+        users = np.flatnonzero(self.held.lengths)[:2000]
+        if not len(users):
+            return float("nan")
+        heads = self.arrays()
+        parts, items, bias = towers(heads, self.bank.cpu().numpy())
+        bias = np.where(self.has_text, bias, -np.inf)
+        values = [
+            self._ndcg(self.likes[u], self.held[u], parts, items, bias) for u in np.array_split(users, len(users) // 500 + 1)
+        ]
+        return float(np.concatenate(values).mean())
+
+    def _ndcg(self, seen: Histories, held: Histories, parts: Any, items: Any, bias: Any) -> NDArray[np.float64]:
+        scores = profiles(seen, parts, self.config.decay) @ items.T + bias
+        scores[seen.rows, seen.items] = -np.inf
+        k = min(10, scores.shape[1])
+        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        top = np.take_along_axis(top, np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable"), 1)
+        return ndcg(np.take_along_axis(held.csr().toarray() > 0, top, 1), held.lengths)
+
+    def arrays(self) -> Arrays:
+        """The heads by attribute name."""
+        return {name: p.detach().cpu().numpy().copy() for name, p in self.heads.items()}
+
+    def _save(self, file: Path, key: str) -> None:
+        state = {f"trained.{n}": p for n, p in self.trained.items()} | {f"kept.{n}": p for n, p in self.kept.items()}
+        for name, p in self.trained.items():
+            state |= {f"adam.{name}.{k}": v for k, v in self.optimizer.state.get(p, {}).items()}
+        state |= {"bank": self.bank, "generator": self.generator.get_state()}
+        facts = {"key": key, "epoch": self.epoch, "stale": self.stale, "best": self.best, "history": self.history}
+        write_whole(file, {n: t.detach().cpu().numpy() for n, t in state.items()}, {"facts": json.dumps(facts)})
+
+    def _resume(self, file: Path, key: str) -> None:
+        from safetensors import safe_open
+
+        with safe_open(file, "pt") as stored:
+            facts = json.loads((stored.metadata() or {}).get("facts", "{}"))
+            if facts.get("key") != key:
+                log.warning("checkpoint %s belongs to other data or settings; training starts anew", file)
+                return
+            state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a dict)
+        for name, p in self.trained.items():
+            p.data.copy_(state[f"trained.{name}"])
+            slots = {k: state[f"adam.{name}.{k}"] for k in ("step", "exp_avg", "exp_avg_sq") if f"adam.{name}.{k}" in state}
+            if slots:
+                self.optimizer.state[p] = {k: v if k == "step" else v.to(self.device) for k, v in slots.items()}
+        self.kept = {n.removeprefix("kept."): t.to(self.device) for n, t in state.items() if n.startswith("kept.")}
+        self.bank = state["bank"].to(self.device)
+        self.generator.set_state(state["generator"])
+        self.epoch, self.stale, self.best, self.history = facts["epoch"], facts["stale"], facts["best"], facts["history"]
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """The same seed gives the same bytes on a CPU; torch's own setting is left as it was."""
+    import torch
+
+    mode = torch.get_deterministic_debug_mode()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)

@@ -1,0 +1,211 @@
+"""Two-tower recommender on BERT text vectors; cold items and new texts are scored by the same function.
+
+score(h, i) = u(h) . V_i + b_i with u(h) = sum_j x_j U_j / sqrt(|h|): see `_towers` for the towers and their training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_core.data import Dataset, Histories
+from recsys_core.errors import UserError, unknown
+from recsys_core.scorers._towers import Arrays, Trainer, profiles, recent, towers
+from recsys_core.scorers.base import Scorer, Scores
+from recsys_core.text import Encoder, encode_cached, pick_device, unit
+
+TUNE = ("auto", "frozen", "head", "top", "full")
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings; the defaults are the best on validation likes of MovieLens-100K."""
+
+    encoder: str = "minilm"  # or a local folder, or a name on the model hub
+    tune: str = "auto"  # frozen: cosine; head: towers; top: and 2 layers; full: and all layers; auto: head, full on a GPU
+    loss: str = "softmax"  # over the catalogue; in_batch for catalogues too large for that
+    dim: int = 64
+    hidden: int = 256  # units of the item tower
+    epochs: int = 120
+    patience: int = 20  # epochs without a better validation NDCG@10
+    warmup: int = 30  # epochs of the heads alone before the encoder is trained along
+    lr: float = 1e-2
+    lr_encoder: float = 2e-5  # of the top layer; 0.9 times that for each layer below
+    weight_decay: float = 0.3
+    dropout: float = 0.3  # of hidden units
+    history_dropout: float = 0.5  # of past items: they become the targets
+    batch_users: int = 256
+    batch_texts: int = 128  # texts encoded anew in a step while the encoder is trained
+    max_history: int = 0  # latest items that count; 0: all
+    max_length: int = 64  # tokens of an item text
+    decay: float = 0.0  # an event of age a counts exp(-a / decay); 0: all count alike
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.tune not in TUNE:
+            raise unknown("bert tune", self.tune, TUNE)
+        if self.loss not in ("softmax", "in_batch"):
+            raise unknown("bert loss", self.loss, ("softmax", "in_batch"))
+        for name in ("dropout", "history_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"bert {name} = {getattr(self, name)}: must be at least 0 and below 1")
+
+
+class Model(Scorer):
+    """Learned: text_vectors_ (n_items, d) of the encoder and bias_ (n_items,), NaN without text; history_vectors_ U and item_vectors_ V
+    (n_items, dim), 0 without text; and the heads that make U, V and bias_ from any text vector.
+
+    After `fit`, `history` holds one dict an epoch. Set `checkpoint` to a file to go on after a kill, with the same result.
+    """
+
+    Config = Config
+    reads_text = True
+    text_vectors_: NDArray[np.float32]
+    history_vectors_: NDArray[np.float32]
+    item_vectors_: NDArray[np.float32]
+    bias_: NDArray[np.float32]
+    shift_: NDArray[np.float32]
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        self.checkpoint: Path | None = None
+        self.history: list[dict[str, Any]] = []
+        self._encoder: Encoder | None = None
+        self._tuned: Path | None = None  # folder of a fine-tuned encoder that is not yet loaded
+
+    def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
+        c = self.config
+        for name in self.learned():
+            delattr(self, name)
+        self.history, self._encoder, self._tuned = [], None, None
+        texts = dataset.catalog.texts
+        vectors = encode_cached(texts, c.encoder, device=c.device, max_length=c.max_length)
+        has_text = ~np.asarray(np.isnan(vectors).any(axis=1))
+        if not has_text.all():
+            log.warning("bert: %s of %s items have no text; their scores are NaN", f"{(~has_text).sum():,}", f"{len(texts):,}")
+        likes = dataset.histories()
+        likes = likes.keep(has_text[likes.items])
+        tune = self._tune()
+        if tune != "frozen" and not (likes.lengths >= 2).any():
+            log.warning("bert: no user likes two items with text; texts are compared by their cosine, nothing is learned")
+            tune = "frozen"
+        if tune == "frozen":
+            shift = vectors[has_text].mean(0) if has_text.any() else np.zeros(vectors.shape[1])
+            self._store(vectors, {"shift_": np.asarray(shift, np.float32)})
+        else:
+            self._train(tune, likes, vectors, has_text, texts, rng, dataset.fingerprint)
+        return self
+
+    def _tune(self) -> str:
+        if self.config.tune != "auto":
+            return str(self.config.tune)
+        return "full" if pick_device(self.config.device) == "cuda" else "head"
+
+    def _train(
+        self,
+        tune: str,
+        likes: Histories,
+        vectors: NDArray[np.float32],
+        has_text: NDArray[np.bool_],
+        texts: list[str],
+        rng: np.random.Generator,
+        fingerprint: str,
+    ) -> None:
+        c = self.config
+        encoder = None if tune == "head" else Encoder.load(c.encoder, c.device)
+        layers = 0 if encoder is None else 2 if tune == "top" else encoder.model.config.num_hidden_layers + 1
+        key = hashlib.sha256(f"{c} {tune} {fingerprint} {rng.bit_generator.state}".encode()).hexdigest()
+        trainer = Trainer(c, likes, np.nan_to_num(vectors), has_text, rng, encoder, texts, layers)
+        trainer.run(self.checkpoint, key)
+        self.history, self._encoder = trainer.history, encoder
+        if encoder is not None:
+            vectors = encoder.encode(texts, max_length=c.max_length)
+        self._store(vectors, trainer.arrays())
+
+    def _store(self, vectors: NDArray[np.float32], heads: Arrays) -> None:
+        vars(self).update(heads)
+        self.text_vectors_ = vectors
+        self.history_vectors_, self.item_vectors_, bias = self._towers(np.nan_to_num(vectors))
+        missing = np.isnan(vectors).any(axis=1)
+        self.history_vectors_[missing] = self.item_vectors_[missing] = 0
+        self.bias_ = np.where(missing, np.nan, bias).astype(np.float32)
+
+    def _towers(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Text vectors (n, d), no NaN -> U (n, dim), V (n, dim), b (n,)."""
+        if "whiten_" in vars(self):
+            return towers(vars(self), vectors)
+        z = unit(vectors - self.shift_)
+        return z, z.copy(), np.zeros(len(z), np.float32)
+
+    def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
+        vectors, bias = (self.item_vectors_, self.bias_) if items is None else (self.item_vectors_[items], self.bias_[items])
+        return np.asarray(self.user_vectors(histories) @ vectors.T + bias, np.float32)
+
+    def user_vectors(self, histories: Histories) -> NDArray[np.float32]:
+        """u(h), (n_rows, dim); past items without text do not count."""
+        return profiles(histories.keep(self._counts(histories)), self.history_vectors_, self.config.decay)
+
+    def _counts(self, histories: Histories) -> NDArray[np.bool_]:
+        return recent(histories, self.config.max_history) & ~np.isnan(self.bias_[histories.items])
+
+    def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Of one history row: (n_past, len(items)), the exact Shapley value of each past item; their sum is score - bias_.
+
+        For v(S) = sum_{j in S} a_j / sqrt(|S|): phi_j = mean over s = 0..n-1 of (a_j + s m_j) / sqrt(s + 1) - s m_j / sqrt(s),
+        where m_j is the mean of the other a. Past items that do not count (no text, older than max_history) have 0.
+        """
+        if len(history) != 1:
+            raise ValueError("contributions are of one history row")
+        counts = self._counts(history)
+        counted = history.keep(counts)
+        n = len(counted.items)
+        out = np.zeros((len(history.items), len(items)), np.float32)
+        if n == 0:
+            return out
+        weight = counted.csr(self.config.decay or None).data.astype(np.float64)
+        a = weight[:, None] * (self.history_vectors_[counted.items].astype(np.float64) @ self.item_vectors_[items].T)
+        others = (a.sum(axis=0) - a) / max(n - 1, 1)
+        s = np.arange(n)
+        own = (1 / np.sqrt(s + 1)).mean()
+        rest = (s / np.sqrt(s + 1) - np.sqrt(s)).mean()
+        out[counts] = own * a + rest * others
+        return out
+
+    def embed_texts(self, texts: list[str]) -> NDArray[np.float32]:
+        """Text vectors (n, d) of any texts, from the encoder as it was tuned; NaN for an empty one."""
+        c = self.config
+        if self._encoder is None and self._tuned is None:
+            return encode_cached(texts, c.encoder, device=c.device, max_length=c.max_length)
+        return self._load_encoder().encode(texts, max_length=c.max_length)
+
+    def _load_encoder(self) -> Encoder:
+        if self._encoder is None:
+            self._encoder = Encoder.load(str(self._tuned), self.config.device)
+        return self._encoder
+
+    def score_texts(self, histories: Histories, texts: list[str]) -> NDArray[np.float32]:
+        """Scores (n_rows, n_texts), as `score` would give them, of texts that need not be in the catalogue; NaN for an empty one."""
+        vectors = self.embed_texts(texts)
+        _, items, bias = self._towers(np.nan_to_num(vectors))
+        bias = np.where(np.isnan(vectors).any(axis=1), np.nan, bias)
+        return np.asarray(self.user_vectors(histories) @ items.T + bias, np.float32)
+
+    def save(self, folder: Path) -> None:
+        """As any scorer; a fine-tuned encoder goes into folder/encoder."""
+        super().save(folder)
+        if self._encoder is not None or self._tuned is not None:
+            self._load_encoder().save(folder / "encoder")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        model = super().load(folder)
+        if (folder / "encoder").is_dir():
+            model._tuned = folder / "encoder"
+        return model

