@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = {"rectools": "0.19.0", "lenskit": "2025.8.1"}
-TORCH = "torch==2.13.0"  # LensKit imports it; no metric uses it
+ALONGSIDE = ["torch==2.13.0", "pyarrow==20.0.0"]  # LensKit imports both; RecTools holds numpy under 2, later pyarrow wants 2
 K, N_USERS, N_ITEMS, SEED = 10, 300, 400, 7
 TOLERANCE = 1e-9
 
@@ -52,13 +52,13 @@ def fixture() -> dict[str, Any]:
 
 
 def peer_values(f: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """{peer: {metric: one value a user, or one number}}; runs in the peers' environment. A peer that is not there is left out."""
+    """{peer: {metric: one value a user, or one number}}, or {peer: {"error": why}}; runs in the peers' environment."""
     found: dict[str, dict[str, Any]] = {}
     for name, values in (("rectools", rectools_values), ("lenskit", lenskit_values)):
         try:
             found[name] = {m: np.asarray(v, dtype=float).tolist() for m, v in values(f).items()}
         except ImportError as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            found[name] = {"error": str(error)}
     return found
 
 
@@ -187,7 +187,7 @@ def install(python: Path) -> dict[str, str]:
     if not python.exists():
         venv.create(python.parents[1], with_pip=True)
     for peer, version in PEERS.items():
-        command = [str(python), "-m", "pip", "install", "-q", f"{peer}=={version}", TORCH]
+        command = [str(python), "-m", "pip", "install", "-q", f"{peer}=={version}", *ALONGSIDE]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode:
             failed[peer] = done.stderr.strip().splitlines()[-1]
@@ -203,16 +203,18 @@ def main() -> None:
         np.savez(path, **f)
         command = [str(python), __file__, str(path)]
         peers = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600).stdout)
+    failed |= {peer: values["error"] for peer, values in peers.items() if "error" in values}
+    peers = {peer: values for peer, values in peers.items() if peer not in failed}
     rows = compare(*our_values(f), peers)
     facts = {"users": N_USERS, "items": N_ITEMS, "k": K, "seed": SEED, "tolerance": TOLERANCE}
-    result = {"fixture": facts, "peers": PEERS, "not_installed": failed, "rows": rows, "not_compared": NOT_COMPARED}
+    result = {"fixture": facts, "peers": PEERS, "not_available": failed, "rows": rows, "not_compared": NOT_COMPARED}
     target = ROOT / "benchmarks" / "results" / "metric_agreement.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for row in rows:
         verdict = "agrees" if row["agreed"] else "DIFFERS"
         print(f"{row['peer']:9} {row['metric']:21} {row['ours']:9.5f} {row['theirs']:9.5f}  {verdict}  {row['conversion'] or ''}")
-    print(f"written: {target.relative_to(ROOT)}; not installed: {failed or 'none'}")
+    print(f"written: {target.relative_to(ROOT)}; not available: {failed or 'none'}")
 
 
 if __name__ == "__main__":

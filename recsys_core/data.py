@@ -253,7 +253,8 @@ class Dataset:
         for array in (e.user, e.item, e.value, *(() if e.time is None else (e.time,))):
             h.update(np.ascontiguousarray(array).tobytes())
         for table in (self.catalog.frame, self.user_table):
-            h.update(table.to_json(orient="split", force_ascii=False).encode())
+            for name in table.columns:
+                h.update(json.dumps([name, table[name].tolist()], default=str).encode())
         return h.hexdigest()
 
     def summary(self) -> dict[str, Any]:

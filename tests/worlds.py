@@ -1,0 +1,61 @@
+"""Small worlds whose right answers are known without running the code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from recsys_core.data import Catalog, Dataset, Interactions, Vocabulary
+
+WORDS = {0: "heist vault crew safe getaway", 1: "orbit starship planet crew alien"}
+
+
+def dataset_of(
+    events: list[tuple[int, int]],
+    n_users: int,
+    n_items: int,
+    *,
+    values: list[float] | None = None,
+    times: list[int] | None = None,
+    texts: list[str] | None = None,
+    threshold: float | None = None,
+) -> Dataset:
+    """A Dataset from (user, item) pairs; ids are u0.., i0.., titles "Item 0"..."""
+    user, item = (np.array([e[n] for e in events], dtype=np.int32) for n in (0, 1))
+    value = np.ones(len(events), np.float32) if values is None else np.array(values, np.float32)
+    time = np.arange(len(events), dtype=np.int64) if times is None else np.array(times, np.int64)
+    table = pd.DataFrame({"title": [f"Item {n}" for n in range(n_items)], "text": texts or [f"Item {n}" for n in range(n_items)]})
+    return Dataset(
+        name="world",
+        users=Vocabulary.of(f"u{n}" for n in range(n_users)),
+        items=Vocabulary.of(f"i{n}" for n in range(n_items)),
+        interactions=Interactions(user, item, value, time),
+        catalog=Catalog(table),
+        threshold=threshold,
+    )
+
+
+def checkerboard(n: int = 50) -> Dataset:
+    """Even users like even items and odd users odd ones, except that user u has not met item u: so item u is the answer.
+
+    (After the test world of the implicit library.) Texts speak of the two groups too.
+    """
+    events = [(u, i) for u in range(n) for i in range(n) if u % 2 == i % 2 and u != i]
+    order = np.random.default_rng(0).permutation(len(events))
+    texts = [f"Item {i}. {WORDS[i % 2]}" for i in range(n)]
+    return dataset_of([events[e] for e in order], n, n, texts=texts)
+
+
+def random_world(seed: int = 0, n_users: int = 80, n_items: int = 40, share: float = 0.25) -> Dataset:
+    """Two taste groups with noise, ratings 1-5 (threshold 4), texts that tell the group; item n_items-1 is never met."""
+    rng = np.random.default_rng(seed)
+    affinity = np.where((np.arange(n_users)[:, None] % 2) == (np.arange(n_items)[None, :] % 2), 0.85, 0.15)
+    met = rng.random((n_users, n_items)) < share * 2 * affinity
+    met[:, -1] = False
+    users, items = np.nonzero(met)
+    liked = rng.random(len(users)) < affinity[users, items]
+    values = np.where(liked, rng.integers(4, 6, len(users)), rng.integers(1, 4, len(users)))
+    times = rng.integers(1_000_000, 1_000_500, len(users))  # many ties, as in real data
+    texts = [f"Item {i}. {WORDS[i % 2]}" for i in range(n_items)]
+    events = list(zip(users.tolist(), items.tolist(), strict=True))
+    return dataset_of(events, n_users, n_items, values=values.tolist(), times=times.tolist(), texts=texts, threshold=4)
