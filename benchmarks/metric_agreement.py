@@ -25,6 +25,13 @@ ALONGSIDE = ["torch==2.13.0", "pyarrow==20.0.0"]  # LensKit imports both; RecToo
 K, N_USERS, N_ITEMS, SEED = 10, 300, 400, 7
 TOLERANCE = 1e-9
 
+OPTIONS = {  # where a peer can be asked for our definition
+    ("rectools", "ndcg"): "divide_by_achievable=True; its default ideal has k hits, however few there are to find",
+    ("rectools", "coverage"): "normalize=True",
+    ("rectools", "intra_list_diversity"): "a cosine distance calculator; it ships Hamming",
+    ("rectools", "popularity_lift"): "from two AvgRecPopularity, of the lists and of the histories",
+    ("lenskit", "ndcg"): "weight=LogRankWeight(offset=1); its default, as the 2002 paper, does not discount rank 2",
+}
 NOT_COMPARED = {
     "rectools": {
         "serendipity": "another definition: popularity-rank difference * relevance",
@@ -102,12 +109,12 @@ def rectools_values(f: dict[str, Any]) -> dict[str, Any]:
 def lenskit_values(f: dict[str, Any]) -> dict[str, Any]:
     from lenskit.data import ItemList
     from lenskit.metrics import NDCG, Hit, ListGini, Precision, Recall, RecipRank
-    from lenskit.metrics.ranking import AveragePrecision
+    from lenskit.metrics.ranking import AveragePrecision, LogRankWeight
 
     lists = [ItemList(item_ids=row[row >= 0], ordered=True) for row in f["lists"]]
     truth = [ItemList(item_ids=np.flatnonzero(row)) for row in f["truth"]]
     per_user = {
-        "ndcg": NDCG(K),
+        "ndcg": NDCG(K, weight=LogRankWeight(offset=1)),
         "precision": Precision(K),
         "recall": Recall(K),
         "mrr": RecipRank(K),
@@ -172,6 +179,7 @@ def compare(
                     "ours": float(np.nanmean(ours[name])),
                     "theirs": float(np.nanmean(theirs)),
                     "difference": gap,
+                    "option": OPTIONS.get((peer, name)),
                     "conversion": how,
                     "ours_converted": None if how is None else float(np.nanmean(same)),
                     "difference_converted": None if how is None else rest,
@@ -212,8 +220,8 @@ def main() -> None:
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for row in rows:
-        verdict = "agrees" if row["agreed"] else "DIFFERS"
-        print(f"{row['peer']:9} {row['metric']:21} {row['ours']:9.5f} {row['theirs']:9.5f}  {verdict}  {row['conversion'] or ''}")
+        verdict, how = "agrees" if row["agreed"] else "DIFFERS", row["conversion"] or row["option"] or ""
+        print(f"{row['peer']:9} {row['metric']:21} {row['ours']:9.5f} {row['theirs']:9.5f}  {verdict}  {how}")
     print(f"written: {target.relative_to(ROOT)}; not available: {failed or 'none'}")
 
 

@@ -242,7 +242,7 @@ def _recommend(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from recsys_core.evaluate import evaluate, tests_opened
+    from recsys_core.evaluate import evaluate, times_opened
     from recsys_core.run import Run
 
     run = Run.load(args.run)
@@ -256,7 +256,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     print("\n".join(f"{key}: {text}" for key, text in report.convention.items()))
     print(report.text())
     if test is None:
-        print(f"test set opened {tests_opened(run)} times for this run; the rows are in {run.path}/report.parquet")
+        print(f"test set opened {times_opened(run)} times for this run; the rows are in {run.path}/report.parquet")
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -317,6 +317,10 @@ def _serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
         "browser.gatherUsageStats": "false",
         "client.showErrorDetails": "none",
         "client.toolbarMode": "minimal",
+        "client.disableDataExport": "true",  # its CSV does not guard against formulas; ours does
+        "theme.light.primaryColor": "#44546A",  # neutral: the colours belong to the components
+        "theme.dark.primaryColor": "#A3B1C6",
+        "theme.baseFontSize": 15,
     }
     print(f"dashboard on http://{args.address}:{args.port} (stop with Ctrl-C)", flush=True)
     flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]

@@ -197,6 +197,20 @@ class Catalog:
     def attributes(self) -> list[str]:
         return [c for c in self.frame.columns if c not in ("title", "text", "image")]
 
+    def indicator(self, attribute: str) -> csr_array:
+        """(n_items, n_values) float32, 1 where the item has the value; values in the order of their names."""
+        values = self.frame[attribute].tolist()
+        names = {v: n for n, v in enumerate(sorted({v for row in values for v in row}))}
+        rows = [i for i, row in enumerate(values) for v in set(row)]
+        columns = [names[v] for row in values for v in set(row)]
+        return csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=(len(values), len(names)))
+
+    def topics(self) -> csr_array | None:
+        """The indicator of the attribute with the most values an item (genres, tags), or None if there is no attribute."""
+        if not self.attributes:
+            return None
+        return self.indicator(max(self.attributes, key=lambda a: sum(len(v) for v in self.frame[a].tolist())))
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -26,7 +26,6 @@ from recsys_core.scorers import scorer_class
 from recsys_core.scorers.base import Scorer, Scores
 from recsys_core.splits import TEST
 
-ACCURACY = ("ndcg", "recall", "precision", "mrr", "hit_rate", "average_precision")
 SMALLEST_SEGMENT = 10  # users; smaller groups are counted but not scored
 
 
@@ -57,7 +56,7 @@ class Report:
         """Write report.parquet, per_user.parquet and report.json into the run, and count that its test set was opened."""
         self.rows.to_parquet(run.path / "report.parquet", index=False)
         self.per_user.to_parquet(run.path / "per_user.parquet", index=False)
-        times = tests_opened(run) + 1
+        times = times_opened(run) + 1
         facts = {"convention": self.convention, "test_opened": times, "differences": self.differences.to_dict("records")}
         table = {**self.calibration, "table": self.calibration["table"].to_dict("records")}
         text = json.dumps({**facts, "calibration": table}, indent=1, ensure_ascii=False)
@@ -111,7 +110,7 @@ def evaluate(
     return Report(pd.DataFrame(rows), _differences(per_user, rng), per_user, _calibration(lists["hybrid"], probability), told)
 
 
-def tests_opened(run: Run) -> int:
+def times_opened(run: Run) -> int:
     """How often this run has been judged on its test set."""
     path = run.path / "report.json"
     return int(json.loads(path.read_text(encoding="utf-8"))["test_opened"]) if path.exists() else 0
@@ -219,13 +218,32 @@ def _segment(run: Run, name: str) -> NDArray[np.object_]:
 
 
 def _per_user(run: Run, lists: Mapping[str, Lists], truth: Histories, users: NDArray[np.int64]) -> pd.DataFrame:
-    counts = np.bincount(run.histories.items, minlength=len(run.dataset.items))
+    """Accuracy of every model; for the hybrid and the single components also what goes beyond accuracy."""
+    n_relevant = truth.lengths[users]
+    shared: dict[str, Any] = {
+        "n_relevant": n_relevant,
+        "n_items": len(run.dataset.items),
+        "n_users": len(run.dataset.users),
+        "counts": np.bincount(run.histories.items, minlength=len(run.dataset.items)),
+        "history": run.histories[users].csr(),
+    }
+    topics, vectors = run.dataset.catalog.topics(), _text_vectors(run)
+    shared |= {} if topics is None else {"attributes": topics.toarray()}
+    shared |= {} if vectors is None else {"vectors": vectors}
     columns: dict[str, Any] = {"user_id": run.dataset.users.ids[users]}
     for model, found in lists.items():
-        for name in ACCURACY:
-            columns[f"{model}:{name}"] = getattr(metrics, name)(found.hits, truth.lengths[users])
-        columns[f"{model}:novelty"] = metrics.novelty(found.items, counts, len(run.dataset.users))
+        inputs: dict[str, Any] = {"hits": found.hits, "n_relevant": n_relevant}
+        if model == "hybrid" or model in run.model.components:
+            inputs |= {**shared, "lists": found.items}
+        columns |= {f"{model}:{m.name}": m(inputs) for m in metrics.available(inputs) if m.per_user}
     return pd.DataFrame(columns)
+
+
+def _text_vectors(run: Run) -> NDArray[np.float32] | None:
+    """BERT vectors of the items, if a component of the run keeps them; zero where an item has no text."""
+    found = (getattr(s, "text_vectors_", None) for s in run.model.components.values())
+    vectors = next((v for v in found if v is not None), None)
+    return None if vectors is None else np.nan_to_num(vectors)
 
 
 def _rows(per_user: pd.DataFrame, k: int, segment: str, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -244,10 +262,10 @@ def _totals(lists: Mapping[str, Lists], n_items: int, k: int, n: int) -> list[di
     """Figures of all lists together, which have no per-user values and so no interval."""
     rows = []
     for model, found in lists.items():
-        figures = {"coverage": metrics.coverage(found.items, n_items), "gini": metrics.gini(found.items, n_items)}
-        figures["personalisation"] = float(np.nanmean(metrics.personalisation(found.items, n_items)))
-        rows += [{"model": model, "metric": m, "k": k, "segment": "all", "mean": v, "low": None, "high": None, "n": n}
-                 for m, v in figures.items()]  # fmt: skip
+        inputs = {"lists": found.items, "n_items": n_items}
+        figures = {m.name: float(m(inputs)) for m in metrics.available(inputs) if not m.per_user}
+        shared = {"model": model, "k": k, "segment": "all", "low": None, "high": None, "n": n}
+        rows += [{**shared, "metric": name, "mean": value} for name, value in figures.items()]
     return rows
 
 

@@ -95,7 +95,9 @@ def available(inputs: Mapping[str, Any]) -> list[Metric]:
 
 
 @metric(
-    "NDCG", "sum_r hit_r / log2(r + 1), divided by the same for min(k, n_relevant) hits in front", "Järvelin & Kekäläinen 2002"
+    "NDCG",
+    "sum_r hit_r / log2(r + 1), divided by the same for min(k, n_relevant) hits in front",
+    "Järvelin & Kekäläinen 2002, with the discount log2(r + 1) of Burges et al. 2005",
 )
 def ndcg(hits: NDArray[np.bool_], n_relevant: NDArray[Any]) -> Floats:
     """Hits weighted by how high they stand, against the best list possible (binary gain)."""

@@ -97,8 +97,8 @@ def pick_device(device: str = "auto") -> str:
 class Encoder:
     """A BERT with its tokenizer; a text becomes the mean of its last-layer token vectors.
 
-    The same call gives the same bytes. Whatever it is batched with, a text has the same vector up to rounding (about 1e-6 on a CPU:
-    padding and batch size change the order of sums); `encode_cached` returns the bytes that it stored first.
+    The same call gives the same bytes. Whatever it is batched with, a text has the same vector up to rounding (about 1e-6 on a
+    CPU: padding and batch size change the order of sums); `encode_cached` returns the bytes that it stored first.
     """
 
     def __init__(self, model: Any, tokenizer: Any, device: str) -> None:

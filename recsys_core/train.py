@@ -140,7 +140,7 @@ def _fit_all(dataset: Dataset, split: Split, settings: Settings, folder: Path, s
         tuned[name] = _stage(folder / "tuned" / name, partial(_tune, name, early, judge, settings))
         facts = tuned[name].facts
         say(
-            f"{name}: NDCG@{settings.k} {facts['ndcg']:.4f} on validation ({len(facts['trials'])} tried, {facts['seconds']:.1f} s)"
+            f"{name}: NDCG@{settings.k} {facts['ndcg']:.4f} on validation, best of {len(facts['trials'])} in {facts['seconds']:.1f} s"
         )
 
     def fit_as(stage: str, names: Iterable[str], data: Dataset) -> dict[str, Fitted]:

@@ -22,7 +22,20 @@ LAYERS = [
     {"splits", "text", "metrics", "rerank", "readers", "fetch"},
     {"scorers"},
     {"hybrid"},
-    {"config", "recommend", "candidates", "learn", "card", "train", "run", "evaluate", "analytics", "explain", "feedback"},
+    {
+        "config",
+        "recommend",
+        "candidates",
+        "learn",
+        "card",
+        "browse",
+        "train",
+        "run",
+        "evaluate",
+        "analytics",
+        "explain",
+        "feedback",
+    },
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

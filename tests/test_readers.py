@@ -14,7 +14,7 @@ from recsys_core.data import Dataset, load_prepared
 from recsys_core.errors import UserError
 from recsys_core.readers import load_dataset
 from recsys_core.readers._catalog import as_tuples, clean, item_text
-from recsys_core.readers.table import read_tables
+from recsys_core.readers.table import read_column, read_events, read_tables
 
 TINY = Path(__file__).parents[1] / "data" / "tiny"
 
@@ -254,6 +254,23 @@ def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:
     assert a.users.ids.tolist() == ["1", "2", "10"]  # 2 before 10
 
 
+def test_whole_floats_of_parquet_are_whole_numbers(tmp_path: Path) -> None:
+    pd.DataFrame({"user_id": [7.0], "item_id": [1]}).to_parquet(tmp_path / "e.parquet")
+    pd.DataFrame({"item_id": [1, 2], "title": ["A", "B"], "year": [1995.0, None]}).to_parquet(tmp_path / "i.parquet")
+    data = read_tables(tmp_path / "e.parquet", tmp_path / "i.parquet")
+    assert data.users.ids.tolist() == ["7"]
+    assert data.catalog.texts == ["A (1995)", "B"]
+    assert data.catalog.frame["year"].tolist() == [("1995",), ()]
+
+
+def test_recbole_prose_stays_one_text(tmp_path: Path) -> None:
+    items = "item_id:token\tname:token_seq\tdescription:token_seq\ttags:token_seq\nx\tBig Tab\tIt is big.\tred blue\n"
+    write(tmp_path, **{"shop_inter": "user_id:token\titem_id:token\na\tx\n", "shop_item": items})
+    data = load_dataset(tmp_path)
+    assert data.catalog.texts == ["Big Tab. It is big."]
+    assert data.catalog.frame["tags"].tolist() == [("red", "blue")]
+
+
 def test_parquet_dates_become_seconds(tmp_path: Path) -> None:
     pd.DataFrame({"user_id": ["a"], "item_id": ["x"], "time": pd.to_datetime(["2020-01-01"])}).to_parquet(tmp_path / "e.parquet")
     assert np.asarray(read_tables(tmp_path / "e.parquet").interactions.time).tolist() == [1577836800]
@@ -298,3 +315,56 @@ def test_item_text_joins_what_is_there() -> None:
 
 def test_lists_in_json_and_python() -> None:
     assert as_tuples(['["a", "b"]', "['c']", ""]) == [("a", "b"), ("c",), ()]
+
+
+def test_more_events_in_the_ids_of_a_data_set(tmp_path: Path) -> None:
+    data = load_dataset(TINY)
+    (tmp_path / "test.csv").write_text("user_id,item_id,rating\nu02,h2,5\nu01,h1,4\n")
+    events = read_events(tmp_path / "test.csv", data)
+    assert (events.user.tolist(), events.item.tolist(), events.value.tolist()) == ([1, 0], [1, 0], [5, 4])
+    assert read_column(tmp_path / "test.csv", "item_id") == ["h2", "h1"]
+    (tmp_path / "test.csv").write_text("user_id,item_id\nu01,h1\nu01,h10\n")
+    with pytest.raises(UserError, match=r"test\.csv, row 3, item_id: 'h10' is not in the data set tiny; take the row out"):
+        read_events(tmp_path / "test.csv", data)
+    with pytest.raises(UserError, match=r"test\.csv: no column 'item', only user_id, item_id; name its column item"):
+        read_column(tmp_path / "test.csv", "item")
+
+
+@pytest.mark.parametrize("delimiter", ["\t", "\\t", "tab"])
+def test_a_tab_may_be_given_as_a_shell_gives_it(delimiter: str, tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text("user_id\titem_id\na\tx\n")
+    assert len(read_tables(tmp_path / "e.csv", delimiter=delimiter).interactions) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [("dataset.json", "{"), ("dataset.json", '{"schema": 1}'), ("items.parquet", "x"), ("items.parquet", None)]
+)
+def test_a_damaged_prepared_folder_is_refused(file: str, text: str | None, tmp_path: Path) -> None:
+    folder = prepared(tmp_path / "saved")
+    load_dataset(folder)
+    (folder / file).unlink()
+    if text is not None:
+        (folder / file).write_text(text)
+    with pytest.raises(UserError, match="prepare it again") as error:
+        load_dataset(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_line_ends_and_encodings_of_spreadsheets(ending: str, encoding: str, tmp_path: Path) -> None:
+    text = ending.join(["user_id,item_id,rating", "é,x,1", "b,y,2", "b,x,oops", ""])
+    (tmp_path / "e.csv").write_bytes(text.encode(encoding))
+    with pytest.raises(UserError, match="row 4, rating: 'oops'"):
+        read_tables(tmp_path / "e.csv", encoding=encoding.removesuffix("-sig"))
+    (tmp_path / "e.csv").write_bytes(text.replace("oops", "3").encode(encoding))
+    assert read_tables(tmp_path / "e.csv", encoding=encoding.removesuffix("-sig")).users.ids.tolist() == ["b", "é"]
+
+
+def test_a_column_called_text_is_the_text_and_a_missing_title_is_the_id(tmp_path: Path) -> None:
+    write(tmp_path, e_csv="user_id,item_id\na,x\n", i_csv="item_id,title,text,brand\nx,,Some words,B\ny,Y,More words,\n")
+    for attributes in (None, ["brand", "text"]):
+        data = read_tables(tmp_path / "e.csv", tmp_path / "i.csv", attributes=attributes)
+        assert data.catalog.titles.tolist() == ["x", "Y"]
+        assert data.catalog.texts == ["Some words", "Y. More words"]
+        assert data.catalog.attributes == ["brand"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from recsys_core.data import Catalog, Dataset, Interactions, Vocabulary
 from recsys_core.errors import UserError, unknown
@@ -38,15 +39,10 @@ def build(
         if choice not in known:
             raise unknown(f"rule for {rule}", choice, known)
     notes: list[str] = []
-    frame = pd.DataFrame(index=range(len(events)))
     user_codes, seen_users = ids(events, "user_id")
     item_codes, seen_items = ids(events, "item_id")
     user_ids, item_ids = _vocabulary(users, "user_id", seen_users), _vocabulary(items, "item_id", seen_items)
-    frame["user"] = user_ids.find(seen_users).astype(np.int32)[user_codes]
-    frame["item"] = item_ids.find(seen_items).astype(np.int32)[item_codes]
-    frame["value"] = numbers(events, "value").astype(np.float32) if "value" in events else np.float32(1)
-    if "time" in events:
-        frame["time"] = times(events, "time")
+    frame = _frame(events, user_ids.find(seen_users)[user_codes], item_ids.find(seen_items)[item_codes])
     if items is not None and len(item_ids) > len(items):
         frame, item_ids, note = _strangers(events, items, frame, item_ids, unknown_items)
         notes.append(note)
@@ -66,6 +62,26 @@ def build(
         threshold=None if threshold is None else float(threshold),
         notes=tuple(notes),
     )
+
+
+def events_in(dataset: Dataset, events: Table) -> Interactions:
+    """More interactions of the users and items of a data set. Raises UserError on one that it does not have."""
+    codes = []
+    for name, vocabulary in (("user_id", dataset.users), ("item_id", dataset.items)):
+        rows, seen = ids(events, name)
+        codes.append(vocabulary.find(seen)[rows])
+        if (codes[-1] < 0).any():
+            row = int(np.argmax(codes[-1] < 0))
+            raise events.bad(row, name, f"{seen[rows[row]]!r} is not in the data set {dataset.name}; take the row out")
+    frame = _frame(events, *codes)
+    return _interactions(_merge(events, frame, "error")[0] if _repeats(frame, len(dataset.items)) else frame)
+
+
+def _frame(events: Table, user: NDArray[np.int64], item: NDArray[np.int64]) -> pd.DataFrame:
+    """user, item, value [, time] of each row of the file; the index stays the row in the file."""
+    value = numbers(events, "value").astype(np.float32) if "value" in events else np.ones(len(events), np.float32)
+    frame = pd.DataFrame({"user": user.astype(np.int32), "item": item.astype(np.int32), "value": value})
+    return frame.assign(time=times(events, "time")) if "time" in events else frame
 
 
 def _vocabulary(table: Table | None, name: str, seen: Iterable[str]) -> Vocabulary:
@@ -97,7 +113,7 @@ def _strangers(
 
 
 def _repeats(frame: pd.DataFrame, n_items: int) -> bool:
-    """Whether some (user, item) comes twice; sorting one number a row is ten times faster than hashing two."""
+    """Whether some (user, item) comes twice; sorting one number a row is much faster than hashing two."""
     pair = np.sort(frame["user"].to_numpy(np.int64) * n_items + frame["item"].to_numpy())
     return bool((pair[1:] == pair[:-1]).any())
 
@@ -116,7 +132,7 @@ def _merge(events: Table, frame: pd.DataFrame, rule: str) -> tuple[pd.DataFrame,
     n = int(np.argmax(repeated))
     same = (frame["user"] == frame["user"].iloc[n]) & (frame["item"] == frame["item"].iloc[n])
     row, first = int(frame.index[n]), int(frame.index[int(np.argmax(same))])
-    what = f"user {events.cells('user_id')[row]!r} and item {events.cells('item_id')[row]!r}"
+    what = f"user {str(events.cell('user_id', row))!r} and item {str(events.cell('item_id', row))!r}"
     fix = "take one out, or use --duplicates last or sum"
     raise events.bad(row, "item_id", f"{what} were already in row {events.line(first)}; {fix}")
 
@@ -144,7 +160,7 @@ def _catalog(
     if items is not None:
         return catalog_of(items, list(item_ids.ids), text=text, lists=lists, attributes=attributes)
     if text or lists or attributes:
-        raise UserError("--text, --lists and --attributes name columns of the items file; add --items FILE")
+        raise UserError("text, lists and attributes are columns of the items file, which is not given; add --items FILE")
     return Catalog(pd.DataFrame({"title": item_ids.ids, "text": ""}))
 
 

@@ -14,7 +14,7 @@ from recsys_core.errors import UserError, unknown
 from recsys_core.readers._files import Table
 
 GENRES = ("genres", "genre", "categories", "category")
-PROSE = ("description", "plot", "overview", "summary", "synopsis", "abstract")
+PROSE = ("description", "plot", "overview", "summary", "synopsis", "abstract", "text")
 PROSE_WORDS = 8  # a column of more words a cell than this, on average, is prose and no attribute
 TAG = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1>|</?[a-z!][^<>]*>", re.IGNORECASE | re.DOTALL)
 YEAR = re.compile(r"^(?P<title>.*?)\s*\((?P<year>\d{4})[^()]*\)\s*$")
@@ -87,7 +87,7 @@ def as_tuples(cells: Sequence[Cell], *, is_list: bool = False) -> list[tuple[str
 def catalog_of(
     table: Table, ids: Sequence[str], *, text: Sequence[str] | None, lists: Sequence[str], attributes: Sequence[str] | None
 ) -> Catalog:
-    """The catalogue of an items table; `ids` beyond its rows get their id as title and no text.
+    """The catalogue of an items table; an id without a title, or beyond the table's rows, is its own title.
 
     Args:
         text: columns whose text BERT reads, joined by ". " (default: title, year, genres and prose, where there).
@@ -103,8 +103,13 @@ def catalog_of(
     chosen = text or [c for c in ("title", "year", *GENRES, *PROSE) if c in cells]
     kept = attributes if attributes is not None else [c for c in tuples if _is_attribute(c, tuples[c], c in lists)]
     extra = list(ids[len(table) :])
-    frame = pd.DataFrame({"title": [*titles, *extra], "text": [*_texts(chosen, titles, cells, tuples), *([""] * len(extra))]})
-    for name in kept:
+    frame = pd.DataFrame(
+        {
+            "title": [*(t or i for t, i in zip(titles, ids, strict=False)), *extra],
+            "text": [*_texts(chosen, titles, cells, tuples), *([""] * len(extra))],
+        }
+    )
+    for name in (c for c in kept if c in tuples and c != "text"):
         frame[name] = pd.Series([*tuples[name], *([()] * len(extra))], dtype=object)
     if "image" in cells:
         frame["image"] = [*map(str, cells["image"]), *([""] * len(extra))]

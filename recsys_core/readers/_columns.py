@@ -51,7 +51,7 @@ def numbers(table: Table, name: str) -> NDArray[np.float64]:
         fine = np.isfinite(values.astype(np.float32))
     if not fine.all():
         row = _first(~fine)
-        raise table.bad(row, name, _number_problem(_cell(table, name, row), "number"))
+        raise table.bad(row, name, _number_problem(table.cell(name, row), "number"))
     return values
 
 
@@ -62,11 +62,11 @@ def times(table: Table, name: str) -> NDArray[np.int64]:
         UserError: neither a number nor a date, or a time in the future (milliseconds and finer are recognised).
     """
     values = _floats(table, name)
-    if np.isnan(values).all() or isinstance(_cell(table, name, 0), datetime):
+    if np.isnan(values).all():
         values = _dates(table, name)
     if not np.isfinite(values).all():
         row = _first(~np.isfinite(values))
-        raise table.bad(row, name, _number_problem(_cell(table, name, row), "number of seconds or an ISO date"))
+        raise table.bad(row, name, _number_problem(table.cell(name, row), "number of seconds or an ISO date"))
     _check_past(table, name, values)
     return np.floor(values).astype(np.int64)
 
@@ -76,7 +76,7 @@ def _check_past(table: Table, name: str, values: NDArray[np.float64]) -> None:
     if not (values > max(now, EPOCH)).any():
         return
     row = _first(values > now)
-    shown = str(_cell(table, name, row))
+    shown = str(table.cell(name, row))
     for unit, factor in FINER.items():
         if EPOCH < values[row] / factor <= now:
             raise table.bad(row, name, f"{shown} looks like {unit}, seconds are needed; divide the column by {factor:,.0f}")
@@ -117,10 +117,6 @@ def _dates(table: Table, name: str) -> NDArray[np.float64]:
     """(n_rows,) seconds since epoch, NaN where the cell is no date."""
     stamps = pd.to_datetime(table.data[name].to_pandas(), errors="coerce", utc=True, format="ISO8601")
     return np.asarray((stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1), np.float64)
-
-
-def _cell(table: Table, name: str, row: int) -> object:
-    return table.data[name][row].as_py()
 
 
 def _first(mask: NDArray[np.bool_]) -> int:

@@ -70,6 +70,9 @@ class Table:
         values = self.data[name].to_pylist()
         return np.array([*map(_text, values), None], dtype=object)[:-1]  # None: or tuples of one length become a matrix
 
+    def cell(self, name: str, row: int) -> object:
+        return self.data[name][row].as_py()
+
     def renamed(self, names: Mapping[str, str]) -> Table:
         """`names` maps column -> new name; a column that already has a new name makes way."""
         keep = [c for c in self.names if c in names or c not in names.values()]
@@ -91,9 +94,10 @@ class Table:
         """The line of the file on which a row starts, from 1, the header being a line too."""
         if self.layout is None:
             return row + 1
-        skip = 0 if self.layout.names else 1
-        lines = (line for line, _ in _records(_utf8(self.path, self.layout), self.layout))
-        return next(line for n, line in enumerate(lines) if n == row + skip)
+        data, record = _utf8(self.path, self.layout), row + (0 if self.layout.names else 1)
+        if not data.startswith((b"\n", b"\r")) and not any(mark in data for mark in (b'"', b"\n\n", b"\n\r")):
+            return record + 1  # no record spans lines and no line is empty
+        return next(line for n, (line, _) in enumerate(_records(data, self.layout)) if n == record)
 
     def lacks(self, name: str, fix: str) -> UserError:
         return UserError(f"{self.path}: no column {name!r}, only {', '.join(self.source.values())}; {fix}")
@@ -121,7 +125,7 @@ def read_table(path: str | Path, *, delimiter: str | None = None, encoding: str 
     Raises:
         UserError: no such file, a folder, an empty file, a wrong delimiter or encoding, a row of the wrong length.
     """
-    path = Path(path)
+    path, delimiter = Path(path), {"\\t": "\t", "tab": "\t"}.get(delimiter or "", delimiter)  # as a shell gives it
     _check_is_file(path)
     if path.suffix.lower() in (".parquet", ".pq"):
         table = Table(path, _parquet(path))
@@ -242,5 +246,7 @@ def _parquet(path: Path) -> Any:
 
 def _text(value: Any) -> Any:
     if isinstance(value, list):
-        return tuple(str(v) for v in value if v is not None)
+        return tuple(_text(v) for v in value if v is not None)
+    if isinstance(value, float):  # whole numbers that a missing cell has made floats: 1995.0 is 1995
+        value = None if value != value else int(value) if value.is_integer() else value
     return "" if value is None else str(value).strip()

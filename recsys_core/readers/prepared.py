@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pyarrow as pa
+
 from recsys_core.data import Dataset, load_prepared
+from recsys_core.errors import UserError
 
 
 def matches(folder: Path) -> bool:
@@ -12,4 +16,9 @@ def matches(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Dataset:
-    return load_prepared(folder)
+    """Raises UserError if a file is missing or damaged, or does not match the fingerprint."""
+    try:
+        return load_prepared(folder)
+    except (OSError, json.JSONDecodeError, KeyError, pa.ArrowInvalid) as error:
+        problem = (str(error) or repr(error)).splitlines()[0]
+        raise UserError(f"{folder}: the prepared folder is damaged ({problem}); prepare it again") from None

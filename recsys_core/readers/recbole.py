@@ -1,6 +1,6 @@
 """RecBole atomic files: NAME.inter, NAME.item, NAME.user.
 
-Headers are typed, `item_id:token`; a `token_seq` is a list separated by blanks, save a title, which is one text.
+Headers are typed, `item_id:token`; a `token_seq` is a list separated by blanks, save titles and prose.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from pathlib import Path
 from recsys_core.data import Dataset
 from recsys_core.errors import UserError
 from recsys_core.readers._build import build
+from recsys_core.readers._catalog import PROSE
 from recsys_core.readers._columns import numbers
 from recsys_core.readers._files import Table, found, read_table
 from recsys_core.readers._movielens import LIKE, NO_GENRE
 
 NAMES = {"rating": "value", "timestamp": "time", "class": "genres", "release_year": "year"}
 TITLE = re.compile(r"title|name$")
+TEXTS = ("title", *PROSE)  # token_seq columns that are one text, not a list
 
 
 def matches(folder: Path) -> bool:
@@ -45,7 +47,7 @@ def _table(path: Path) -> Table:
     title = next((c for c in types if TITLE.search(c)), None)
     names = {c: NAMES.get(c, c) for c in types} | ({title: "title"} if title and path.suffix == ".item" else {})
     table = table.renamed({f"{c}:{kind}" if kind else c: names[c] for c, kind in types.items()})
-    for name in (names[c] for c, kind in types.items() if kind.endswith("_seq") and names[c] != "title"):
+    for name in (names[c] for c, kind in types.items() if kind.endswith("_seq") and names[c] not in TEXTS):
         table = table.with_column(name, ("|".join(e for e in cell.split() if e not in NO_GENRE) for cell in table.cells(name)))
     return table
 

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recsys_core.data import Dataset
+from recsys_core.data import Dataset, Interactions
 from recsys_core.errors import UserError, unknown
-from recsys_core.readers._build import build
+from recsys_core.readers._build import build, events_in
+from recsys_core.readers._columns import ids
 from recsys_core.readers._files import Table, near, read_table
 
 REQUIRED = {"interactions": ("user_id", "item_id"), "items": ("item_id", "title"), "users": ("user_id",)}
@@ -84,6 +85,23 @@ def read_tables(
     )
 
 
+def read_events(path: str | Path, dataset: Dataset) -> Interactions:
+    """Interactions, as a held-out test file, in the internal ids of a data set; columns as for `read_tables`.
+
+    Raises UserError as `read_tables` does, and on a user or item that the data set does not have.
+    """
+    return events_in(dataset, _canonical("interactions", read_table(path), {}))
+
+
+def read_column(path: str | Path, name: str) -> list[str]:
+    """The ids in one column of a file, row by row. Raises UserError if it is not there or an id is empty."""
+    table = read_table(path)
+    if name not in table:
+        raise table.lacks(name, f"name its column {name}")
+    codes, values = ids(table, name)
+    return [values[c] for c in codes]
+
+
 def _check_mapping(mapping: Mapping[str, str], tables: Mapping[str, Table]) -> None:
     for key, column in mapping.items():
         scope = key.rpartition(".")[0]
@@ -107,13 +125,15 @@ def _canonical(kind: str, table: Table, mapping: Mapping[str, str]) -> Table:
             if alias and target not in table:
                 chosen.setdefault(target, alias)
     table = table.renamed({column: target for target, column in chosen.items()})
-    for column in REQUIRED[kind]:
-        if column not in table:
-            guess = near(column, table.names)
-            hint = f"did you mean {guess!r}? Add" if guess else "add"
-            key = column if kind == "interactions" else f"{kind}.{column}"
-            raise table.lacks(column, f"{hint} --map {key}={guess or 'COLUMN'}")
+    for name in REQUIRED[kind]:
+        _require(table, name, f"--map {name if kind == 'interactions' else f'{kind}.{name}'}=")
     return table
+
+
+def _require(table: Table, name: str, fix: str) -> None:
+    if name not in table:
+        guess = near(name, table.names)
+        raise table.lacks(name, f"did you mean {guess!r}? Add {fix}{guess}" if guess else f"add {fix}COLUMN")
 
 
 def _file(folder: Path, kind: str) -> Path | None:

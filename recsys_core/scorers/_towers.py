@@ -32,12 +32,13 @@ Arrays = dict[str, NDArray[Any]]
 log = logging.getLogger(__name__)
 
 
-def towers(p: Any, e: Any, mask: Any = 1.0) -> tuple[Any, Any, Any]:
-    """Text vectors e (n, d) -> user parts U (n, dim), item vectors V (n, dim), biases b (n,); NumPy and torch alike.
+def whitened(p: Any, e: Any) -> Any:
+    """Text vectors e (n, d) -> z (n, d); `p` holds the arrays by name, of NumPy or of torch."""
+    return (e - p["shift_"]) @ p["whiten_"]
 
-    `mask` (n, hidden) drops hidden units in training. `p` holds the heads by name.
-    """
-    z = (e - p["shift_"]) @ p["whiten_"]
+
+def towers(p: Any, z: Any, mask: Any = 1.0) -> tuple[Any, Any, Any]:
+    """z (n, d) -> user parts U (n, dim), item vectors V (n, dim), biases b (n,). `mask` (n, hidden) drops units in training."""
     h = z @ p["hidden_weight_"] + p["hidden_bias_"]
     h = h * (h > 0) * mask
     return z @ p["user_weight_"], h @ p["item_weight_"], h @ p["bias_weight_"]
@@ -67,6 +68,15 @@ def rank_in_row(histories: Histories, key: NDArray[Any]) -> NDArray[np.int64]:
 def recent(histories: Histories, most: int) -> NDArray[np.bool_]:
     """(nnz,) true for each row's `most` latest entries (0: all)."""
     return rank_in_row(histories, histories.ages) < most if most else np.ones(len(histories.items), bool)
+
+
+def latest_of_each(histories: Histories) -> NDArray[np.bool_]:
+    """(nnz,) true for one entry of each item of a row, the latest: an item met again is no new target."""
+    order = np.lexsort((histories.ages, histories.items, histories.rows))
+    row, item = histories.rows[order], histories.items[order]
+    mask = np.zeros(len(order), bool)
+    mask[order] = np.r_[True, (row[1:] != row[:-1]) | (item[1:] != item[:-1])][: len(order)]
+    return mask
 
 
 def profiles(histories: Histories, parts: NDArray[np.float32], decay: float) -> NDArray[np.float32]:
@@ -108,11 +118,11 @@ class Trainer:
         import torch
 
         self.config, self.encoder, self.texts, self.has_text = config, encoder, texts or [], has_text
-        self.likes, self.held = hold_out(likes.keep(recent(likes, config.max_history)), rng)
+        self.likes, self.held = hold_out(likes.keep(recent(likes, config.max_history) & latest_of_each(likes)), rng)
         self.device = encoder.device if encoder else "cpu"  # the heads are small: a CPU is as fast
         self.generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        self.bank = torch.tensor(vectors, device=self.device)
         self.heads = {k: torch.tensor(v, device=self.device) for k, v in whitening(vectors[has_text]).items()}
+        self.bank = whitened(self.heads, torch.tensor(vectors, device=self.device))  # z of every item
         self.heads |= self._new_heads(vectors.shape[1])
         groups = self._groups(layers)
         self.trained = {name: p for group in groups for name, p in zip(group["names"], group["params"], strict=True)}
@@ -189,7 +199,7 @@ class Trainer:
         loss = self._pass()
         if self.tuning and self.encoder:
             vectors = np.nan_to_num(self.encoder.encode(self.texts, max_length=self.config.max_length))
-            self.bank = self.bank.new_tensor(vectors)
+            self.bank = whitened(self.heads, self.bank.new_tensor(vectors))
         value = self.validate()
         if not value <= self.best:  # higher, or NaN where nothing is held out
             self.best, self.stale = value, 0
@@ -217,7 +227,7 @@ class Trainer:
         return total / len(users)
 
     def _texts_with_gradients(self) -> torch.Tensor:
-        """The text vectors (n_items, d); a random batch of them fresh from the encoder, the others from memory (Wang et al. 2020)."""
+        """z of every item (n_items, d); a random batch fresh from the encoder, the others from memory (Wang et al. 2020)."""
         import torch
 
         if not self.tuning or self.encoder is None:
@@ -225,7 +235,7 @@ class Trainer:
         known = torch.from_numpy(np.flatnonzero(self.has_text))
         chosen = known[torch.randperm(len(known), generator=self.generator)[: self.config.batch_texts]]
         fresh = self.encoder.embed([self.texts[n] for n in chosen], self.config.max_length)
-        vectors = self.bank.index_copy(0, chosen.to(self.device), fresh)
+        vectors = self.bank.index_copy(0, chosen.to(self.device), whitened(self.heads, fresh))
         self.bank = vectors.detach()
         return vectors
 
@@ -241,12 +251,14 @@ class Trainer:
         units = (torch.rand((len(vectors), c.hidden), generator=self.generator) >= c.dropout) / (1 - c.dropout)
         parts, items, bias = towers(self.heads, vectors, units.to(self.device))
         place = torch.stack([row[shown], item[shown]])
-        inputs = torch.sparse_coo_tensor(place, weight[shown], batch.shape, is_coalesced=False).to(self.device)
+        inputs = torch.sparse_coo_tensor(place, weight[shown], batch.shape, check_invariants=False).to(self.device)
         sizes = torch.bincount(row[shown], minlength=len(batch)).clamp(min=1).to(self.device)
         users = torch.sparse.mm(inputs.coalesce(), parts) / sizes.sqrt()[:, None]
         if c.loss == "softmax":
             return self._softmax(users, items, bias, row, item, shown)
-        return self._in_batch(users, items, bias, row, item, torch.where(shown, -1.0, draw))
+        pick = np.lexsort((torch.where(shown, -1.0, draw).numpy(), batch.rows))[batch.indptr[1:] - 1]  # each row's highest draw
+        pick = pick[~shown.numpy()[pick]]
+        return self._in_batch(users, items, bias, row, item, torch.from_numpy(pick))
 
     def _softmax(self, users: Any, items: Any, bias: Any, row: Any, item: Any, shown: Any) -> torch.Tensor:
         """Against the whole catalogue; shown items leave the race. Each row counts once, however many items it hides."""
@@ -262,15 +274,11 @@ class Trainer:
         loss: torch.Tensor = -(found * share).sum() / max(int((hidden > 0).sum()), 1)
         return loss
 
-    def _in_batch(self, users: Any, items: Any, bias: Any, row: Any, item: Any, draw: Any) -> torch.Tensor:
-        """One hidden like a row against those of the other rows, corrected for how often each is drawn (Yi et al. 2019)."""
+    def _in_batch(self, users: Any, items: Any, bias: Any, row: Any, item: Any, pick: Any) -> torch.Tensor:
+        """One hidden like a row (entry `pick`) against those of the other rows, corrected for their popularity (Yi et al. 2019)."""
         import torch
 
-        order = torch.argsort(draw, stable=True)
-        pick = torch.full((len(users),), -1).index_put((row[order],), order)  # the entry with each row's highest draw
-        rows = torch.nonzero(draw[pick] >= 0)[:, 0]
-        chosen = item[pick[rows]]
-        n_items = len(items)
+        rows, chosen, n_items = row[pick], item[pick], len(items)
         liked = torch.isin(rows[:, None] * n_items + chosen, row * n_items + item)  # a liked item is no negative
         liked &= ~torch.eye(len(rows), dtype=torch.bool)
         chosen = chosen.to(self.device)
@@ -284,12 +292,10 @@ class Trainer:
         users = np.flatnonzero(self.held.lengths)[:2000]
         if not len(users):
             return float("nan")
-        heads = self.arrays()
-        parts, items, bias = towers(heads, self.bank.cpu().numpy())
+        parts, items, bias = towers(self.arrays(), self.bank.cpu().numpy())
         bias = np.where(self.has_text, bias, -np.inf)
-        values = [
-            self._ndcg(self.likes[u], self.held[u], parts, items, bias) for u in np.array_split(users, len(users) // 500 + 1)
-        ]
+        blocks = np.array_split(users, len(users) // 500 + 1)
+        values = [self._ndcg(self.likes[u], self.held[u], parts, items, bias) for u in blocks]
         return float(np.concatenate(values).mean())
 
     def _ndcg(self, seen: Histories, held: Histories, parts: Any, items: Any, bias: Any) -> NDArray[np.float64]:

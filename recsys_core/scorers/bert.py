@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from recsys_core.data import Dataset, Histories
 from recsys_core.errors import UserError, unknown
-from recsys_core.scorers._towers import Arrays, Trainer, profiles, recent, towers
+from recsys_core.scorers._towers import Arrays, Trainer, profiles, recent, towers, whitened
 from recsys_core.scorers.base import Scorer, Scores
 from recsys_core.text import Encoder, encode_cached, pick_device, unit
 
@@ -32,9 +32,9 @@ class Config:
     tune: str = "auto"  # frozen: cosine; head: towers; top: and 2 layers; full: and all layers; auto: head, full on a GPU
     loss: str = "softmax"  # over the catalogue; in_batch for catalogues too large for that
     dim: int = 64
-    hidden: int = 256  # units of the item tower
+    hidden: int = 128  # units of the item tower
     epochs: int = 120
-    patience: int = 20  # epochs without a better validation NDCG@10
+    patience: int = 15  # epochs without a better validation NDCG@10
     warmup: int = 30  # epochs of the heads alone before the encoder is trained along
     lr: float = 1e-2
     lr_encoder: float = 2e-5  # of the top layer; 0.9 times that for each layer below
@@ -59,8 +59,8 @@ class Config:
 
 
 class Model(Scorer):
-    """Learned: text_vectors_ (n_items, d) of the encoder and bias_ (n_items,), NaN without text; history_vectors_ U and item_vectors_ V
-    (n_items, dim), 0 without text; and the heads that make U, V and bias_ from any text vector.
+    """Learned: text_vectors_ (n_items, d) of the encoder, bias_ (n_items,): NaN without text; history_vectors_ U, item_vectors_ V
+    (n_items, dim): 0 without text; and the heads that make U, V and bias_ from any text vector.
 
     After `fit`, `history` holds one dict an epoch. Set `checkpoint` to a file to go on after a kill, with the same result.
     """
@@ -140,7 +140,7 @@ class Model(Scorer):
     def _towers(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Text vectors (n, d), no NaN -> U (n, dim), V (n, dim), b (n,)."""
         if "whiten_" in vars(self):
-            return towers(vars(self), vectors)
+            return towers(vars(self), whitened(vars(self), vectors))
         z = unit(vectors - self.shift_)
         return z, z.copy(), np.zeros(len(z), np.float32)
 
@@ -191,7 +191,7 @@ class Model(Scorer):
         return self._encoder
 
     def score_texts(self, histories: Histories, texts: list[str]) -> NDArray[np.float32]:
-        """Scores (n_rows, n_texts), as `score` would give them, of texts that need not be in the catalogue; NaN for an empty one."""
+        """Scores (n_rows, n_texts), as `score` gives them, of texts that need not be in the catalogue; NaN for an empty one."""
         vectors = self.embed_texts(texts)
         _, items, bias = self._towers(np.nan_to_num(vectors))
         bias = np.where(np.isnan(vectors).any(axis=1), np.nan, bias)

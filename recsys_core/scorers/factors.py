@@ -5,7 +5,6 @@ In: liked interactions. Out: item vectors V; a history's vector u minimises the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
 
 from recsys_core.data import Dataset, Histories
 from recsys_core.errors import UserError, unknown
@@ -100,14 +100,14 @@ def _fold_in_bce(config: FactorsConfig, v: NDArray[np.float64], histories: Histo
     """Newton steps on the row's logistic loss, which is strictly convex in u."""
     out = np.zeros((len(histories), v.shape[1]), np.float32)
     outer = (v[:, :, None] * v[:, None, :]).reshape(len(v), -1)
-    eye = config.weight_decay * np.eye(v.shape[1])
+    eye = 2 * config.weight_decay * np.eye(v.shape[1])
     for rows, block in histories.blocks(256):
         x = block.csr(config.decay or None).toarray()
         weight = np.where(x > 0, config.positive_weight * x, 1.0)
         u = np.zeros((len(block), v.shape[1]))
         for _ in range(steps if v.any() else 0):
             p = 1 / (1 + np.exp(-np.clip(u @ v.T, -30, 30)))
-            slope = (weight * (p - (x > 0))) @ v + config.weight_decay * u
+            slope = (weight * (p - (x > 0))) @ v + 2 * config.weight_decay * u
             curve = ((weight * p * (1 - p)) @ outer).reshape(len(block), v.shape[1], -1) + eye
             u -= np.linalg.solve(curve, slope[:, :, None])[:, :, 0]
         out[rows] = np.where((x > 0).any(axis=1, keepdims=True), u, 0)
@@ -116,19 +116,19 @@ def _fold_in_bce(config: FactorsConfig, v: NDArray[np.float64], histories: Histo
 
 def _by_als(config: FactorsConfig, histories: Histories, rng: np.random.Generator) -> NDArray[np.float32]:
     try:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the library's own advice: it threads over users itself
         from implicit.als import AlternatingLeastSquares
     except ImportError as error:
         raise UserError("solver 'als' needs the implicit library: pip install 'whyrec[als]', or use solver = 'torch'") from error
-    model = AlternatingLeastSquares(
-        factors=config.dim,
-        regularization=config.weight_decay,
-        alpha=config.positive_weight,
-        iterations=15,  # its default; more does not help on ml-100k
-        num_threads=1,  # one thread: the same bytes for the same seed
-        random_state=int(rng.integers(2**31)),
-    )
-    model.fit(csr_matrix(histories.csr()), show_progress=False)
+    with threadpool_limits(1, "blas"):  # the library's own advice: it threads over users itself
+        model = AlternatingLeastSquares(
+            factors=config.dim,
+            regularization=config.weight_decay,
+            alpha=config.positive_weight,
+            iterations=15,  # its default; more does not help on ml-100k
+            num_threads=1,  # one thread: the same bytes for the same seed
+            random_state=int(rng.integers(2**31)),
+        )
+        model.fit(csr_matrix(histories.csr()), show_progress=False)
     return np.array(model.item_factors, dtype=np.float32)
 
 

@@ -1,0 +1,1 @@
+"""The dashboard: pages that pick, call the core and show. `whyrec dashboard` starts it."""

@@ -1,0 +1,207 @@
+"""What would this person get, and how sure are we? The past at the left, the list and its parts at the right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from dashboard import charts, state, style, tables
+from dashboard.state import Choice
+from dashboard.strings import plain, t
+from recsys_core import browse
+from recsys_core.browse import UserList
+from recsys_core.run import Run
+
+
+def page(run: Run) -> None:
+    now = state.choice(run)
+    st.title(t("user.title", user=now.person.user), anchor=False)
+    with st.container(key="body"):
+        left, right = st.columns([3, 7], gap="medium")
+    with left:
+        who(now)
+        past(now)
+    with right:
+        place = st.container(gap="small")
+    with st.sidebar:
+        blend(run, lambda choice, found: show(place, choice, found))
+
+
+def who(now: Choice) -> None:
+    st.subheader(plain("profile"), anchor=False)
+    facts = browse.profile(now.run, now.person.user)
+    st.markdown(t("profile.likes", n=now.person.n_likes) + "".join(f" {tables.fact(k, v)}" for k, v in facts.items()))
+    if not facts:
+        st.caption(t("profile.none"))
+
+
+@st.fragment
+def past(now: Choice) -> None:
+    """The history, sorted and filtered."""
+    st.subheader(plain("history"), anchor=False)
+    frame, withheld = state.history(now.run, now.person.user)
+    if frame.empty:
+        st.info(t("history.none"), icon=":material/person_add:")
+        return
+    if not now.person.n_likes:
+        st.info(t("history.no_likes"), icon=":material/person_add:")
+    more = " " + t("history.withheld", n=withheld) if withheld else ""
+    st.caption(t("history.some", n=len(frame), likes=now.person.n_likes) + more)
+    sorts = {key: plain(f"history.sort.{key}") for key in ("time", "title", "value")}
+    sort = st.segmented_control(
+        plain("history.sort"), list(sorts), format_func=sorts.get, default="time", required=True, label_visibility="collapsed"
+    )
+    hint = plain("history.filter.hint")
+    query = st.text_input(plain("history.filter"), placeholder=hint, label_visibility="collapsed", icon=":material/filter_list:")
+    shown = tables.history_view(frame, query, sort)
+    if shown.empty:
+        st.caption(t("history.nothing", query=query))
+        return
+    columns = {
+        "title": st.column_config.TextColumn(plain("column.title"), width="medium"),
+        "value": st.column_config.NumberColumn(plain("column.value"), format="%g", width=55),
+        "when": st.column_config.DateColumn(plain("column.when"), width=85) if tables.dated(shown) else None,
+    }
+    st.dataframe(
+        shown, column_config=columns, column_order=["title", "value", "when"], hide_index=True, height=tables.height(shown, 14)
+    )
+
+
+@st.fragment
+def blend(run: Run, draw: Callable[[Choice, UserList], None]) -> None:
+    """Sliders in the sidebar; a move computes and draws the list again, and nothing else."""
+    learned = run.model.blend
+    low, high, step = browse.weight_range(learned)
+    shares = browse.weight_shares(state.choice(run).blend)
+    st.subheader(plain("blend"), help=t("blend.help"), anchor=False)
+    with st.container(key="weights"):
+        for name, weight in zip(learned.names, learned.weights, strict=True):
+            with st.container(key=f"weight-{style.slug(name)}"):
+                track, share = st.columns([5, 1], vertical_alignment="center", gap="small")
+                told = t("blend.weight.help", learned=weight)
+                key = state.weight_key(run, name)
+                track.slider(name, low, high, step=step, format="%.2f", key=key, help=told, on_change=state.touched)
+                share.caption(t("blend.share", share=shares[name]))
+    st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
+    st.number_input(plain("k"), 1, state.MOST, key="k", on_change=state.touched)
+    choice = state.choice(run)
+    found = browse.user_list(run, choice.person, choice.blend, k=choice.k)
+    draw(choice, found)
+    st.download_button(
+        plain("download"),
+        tables.safe_csv(found.frame),
+        f"{tables.file_name(run.path.name, choice.person.user)}.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        width="stretch",
+    )
+    st.caption(t("link"))
+
+
+def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList) -> None:
+    with place:
+        st.subheader(plain("list", k=now.k), anchor=False)
+        if found.frame.empty:
+            st.info(t("list.none"), icon=":material/block:")
+            return
+        st.markdown(lead(now, found))
+        table(found)
+        st.caption(sureness(now))
+        gone(found)
+        parts(found)
+        with st.expander(plain("command"), icon=":material/terminal:"):
+            st.code(state.command(now), language="bash", wrap_lines=True)
+
+
+def lead(now: Choice, found: UserList) -> str:
+    """The sentence above the list."""
+    n, moved = len(found.frame), tables.moved(found.frame)
+    new = int(found.frame["new"].sum())
+    short = " " + t("list.short", n=n) if n < now.k else ""
+    if new:
+        return t("list.moved", new=new, k=n, moved=moved) + short
+    if now.moved:
+        return t("list.same", k=n, moved=moved) + short
+    chance = found.frame["probability"]
+    return t("list.learned", n=found.n_candidates, first=chance.iloc[0], last=chance.iloc[-1]) + short
+
+
+def table(found: UserList) -> None:
+    config = st.column_config
+    columns = {
+        "rank": config.NumberColumn(plain("column.rank"), format="#%d", width=45),
+        "move": config.TextColumn(plain("column.move"), help=plain("column.move.help"), width=95),
+        "title": config.TextColumn(plain("column.title"), width="medium"),
+        "year": config.TextColumn(plain("column.year"), width=50),
+        "tags": config.ListColumn(plain("column.tags"), width="medium"),
+        "percent": config.NumberColumn(plain("column.percent"), format="%.0f%%", help=plain("column.percent.help"), width=60),
+        "bar": config.ImageColumn(plain("column.bar"), help=plain("column.bar.help"), width=150),
+    }
+    view = tables.list_view(found.frame)
+    order = ["rank", "move", "title", "year", "percent", "bar", "tags"]
+    st.dataframe(
+        view, column_config=columns, column_order=order, hide_index=True, height=tables.height(view, 20), row_height=tables.ROW
+    )
+
+
+def sureness(now: Choice) -> str:
+    """What the probability is of, and how far it has been checked."""
+    words = [t("list.probability")]
+    checked = state.calibration(now.run)
+    if now.moved:
+        words.append(t("list.uncalibrated"))
+    elif checked is None:
+        words.append(t("list.untested"))
+    else:
+        words.append(t("list.tested", ece=checked[0], n=checked[1]))
+    return " ".join(words)
+
+
+def gone(found: UserList) -> None:
+    """What the moved weights pushed out of the list."""
+    if found.left.empty:
+        return
+    st.subheader(plain("list.left"), anchor=False)
+    columns = {
+        "title": st.column_config.TextColumn(plain("column.title")),
+        "learned_rank": st.column_config.NumberColumn(plain("column.was"), format="#%d", width=60),
+        "rank": st.column_config.NumberColumn(plain("column.now"), format="#%d", width=60),
+    }
+    order = ["learned_rank", "rank", "title"]
+    st.dataframe(found.left, column_config=columns, column_order=order, hide_index=True, height=tables.height(found.left, 10))
+
+
+def parts(found: UserList) -> None:
+    """The stacked bars at full size, what they say, how they are made, and the same as a table."""
+    frame, k = found.frame, len(found.frame)
+    st.subheader(plain("parts"), anchor=False)
+    if found.lead is None:
+        st.markdown(t("parts.flat", mean_above=found.mean_above))
+    else:
+        values = {"lead": found.lead, "n_lead": found.n_lead, "lead_mean": found.lead_mean, "mean_above": found.mean_above}
+        st.markdown(t("parts.lead", k=k, **values))
+    figure = charts.parts_chart(frame, axis=plain("parts.axis"), total=plain("parts.sum"), missing=plain("missing"))
+    st.plotly_chart(figure, config={"displayModeBar": False}, key="parts", alt=plain("parts"))
+    counts = {"k": k, "n": found.n_candidates, "hidden": found.n_hidden, "gap": found.gap}
+    missing = " " + t("parts.missing", n=found.n_missing) if found.n_missing else ""
+    st.caption(plain("parts.caption", base=tables.bases(frame), **counts) + missing)
+    with st.expander(plain("parts.table"), icon=":material/table:"):
+        twin(frame)
+
+
+def twin(frame: tables.Frame) -> None:
+    view = tables.parts_view(frame)
+    number = st.column_config.NumberColumn
+    columns = {
+        "rank": number(plain("column.rank"), format="#%d", width=45),
+        "title": st.column_config.TextColumn(plain("column.title"), width="medium"),
+        "base": number(plain("column.base"), format="%.2f"),
+        "logit": number(plain("column.logit"), format="%.2f"),
+        "percent": number(plain("column.percent"), format="%.0f%%"),
+    } | {f"part_{name}": number(name, format="%+.2f") for name in charts.components(frame)}
+    st.dataframe(view, column_config=columns, hide_index=True, height=tables.height(view, 20), placeholder=plain("missing"))
+
+
+page(state.current_run())

@@ -1,0 +1,101 @@
+"""Frame to Plotly figure. No streamlit, no statistics: notebooks draw the same charts.
+
+Each component has one colour for life, from Okabe and Ito's palette (2008), which colour-blind eyes can tell apart.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+COLOURS = {
+    "ease": "#0072B2",  # blue
+    "bert": "#E69F00",  # orange
+    "item_knn": "#009E73",  # teal
+    "user_knn": "#CC79A7",  # pink
+    "factors": "#56B4E9",  # sky
+    "popularity": "#8C8C8C",  # grey
+    "cross_encoder": "#D55E00",  # vermilion
+    "als": "#F0E442",  # yellow
+}
+OTHERS = ("#D55E00", "#F0E442", "#7A5195", "#A6761D", "#4B6A2A")  # for components without a colour of their own
+AXIS = "#8A8F98"  # reads on white and on black
+BAR = (140, 18)  # pixels
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Colour of each component; those unknown here take the spare ones in turn."""
+    spare = [n for n in names if n not in COLOURS]
+    return {n: COLOURS.get(n) or OTHERS[spare.index(n) % len(OTHERS)] for n in names}
+
+
+def components(frame: pd.DataFrame) -> list[str]:
+    """Names of the components whose parts a frame holds."""
+    return [c.removeprefix("part_") for c in frame.columns if c.startswith("part_")]
+
+
+def parts_chart(frame: pd.DataFrame, *, axis: str, total: str, missing: str) -> go.Figure:
+    """One stacked bar an item: parts above zero to the right, below zero to the left; the logit at its end.
+
+    Args:
+        frame: rank, title, logit and part_<component> (NaN = not available, drawn as nothing and said on hover).
+        axis, total, missing: words for the axis, the logit and a missing part.
+    """
+    names = components(frame)
+    rows = [f"{_short(title)}  {rank}" for rank, title in zip(frame["rank"], frame["title"], strict=True)]
+    figure = go.Figure()
+    for name, colour in colours(names).items():
+        part = frame[f"part_{name}"]
+        said = [missing if pd.isna(v) else f"{v:+.2f}" for v in part]
+        hover = "%{y}<br>" + html.escape(name) + " %{customdata}<extra></extra>"
+        bar = {"name": html.escape(name), "marker_color": colour, "customdata": said, "hovertemplate": hover}
+        figure.add_bar(x=part.fillna(0), y=rows, orientation="h", **bar)
+    ends = frame[[f"part_{n}" for n in names]].clip(lower=0).sum(axis=1)
+    labels = [f"{v:.2f}" for v in frame["logit"]]
+    style = {"mode": "text", "textposition": "middle right", "showlegend": False, "hoverinfo": "skip", "cliponaxis": False}
+    figure.add_scatter(x=ends, y=rows, text=labels, name=html.escape(total), **style)
+    figure.update_layout(
+        barmode="relative",
+        bargap=0.35,
+        height=86 + 26 * len(rows),
+        margin={"l": 8, "r": 48, "t": 34, "b": 44},
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        xaxis={"title": axis, "zeroline": True, "zerolinecolor": AXIS, "zerolinewidth": 1.5, "fixedrange": True},
+        yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": "", "title": None},
+        uirevision="parts",
+    )
+    return figure
+
+
+def _short(title: str, most: int = 34) -> str:
+    """A title for an axis: one line, cut, with nothing in it that Plotly reads as markup."""
+    words = " ".join(str(title).split())
+    return html.escape(words if len(words) <= most else words[: most - 1].rstrip() + "…")
+
+
+def bar_images(frame: pd.DataFrame) -> list[str]:
+    """Each row's parts as a small stacked bar, an SVG data address; one scale and one zero line for all rows."""
+    names = components(frame)
+    parts = frame[[f"part_{n}" for n in names]].fillna(0).to_numpy()
+    low = min(parts.clip(max=0).sum(axis=1).min(initial=0), 0)
+    high = max(parts.clip(min=0).sum(axis=1).max(initial=0), 0)
+    scale = BAR[0] / ((high - low) or 1)
+    paint = list(colours(names).values())
+    return [_svg([v * scale for v in row], paint, -low * scale) for row in parts]
+
+
+def _svg(lengths: Sequence[float], paint: Sequence[str], zero: float) -> str:
+    """Signed lengths in pixels, laid end to end from the zero line to either side."""
+    shapes, right, left = [], zero, zero
+    for length, colour in zip(lengths, paint, strict=True):
+        start = right if length >= 0 else left + length
+        shapes.append(f'<rect x="{start:.2f}" y="3" width="{abs(length):.2f}" height="12" fill="{colour}"/>')
+        right, left = (right + length, left) if length >= 0 else (right, left + length)
+    line = f'<rect x="{min(zero, BAR[0] - 1):.2f}" y="0" width="1" height="{BAR[1]}" fill="{AXIS}"/>'
+    size = f'width="{BAR[0]}" height="{BAR[1]}" viewBox="0 0 {BAR[0]} {BAR[1]}"'
+    text = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(shapes)}{line}</svg>'
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()

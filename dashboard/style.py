@@ -1,0 +1,47 @@
+"""Style sheets: no text and nothing from the data but component names (cut to letters) and numbers."""
+
+from __future__ import annotations
+
+import re
+
+from dashboard.charts import AXIS, colours
+from recsys_core.browse import weight_range
+from recsys_core.hybrid import Blend
+
+PAGE = """
+[data-testid="stMainBlockContainer"] {padding: 1.5rem 1.5rem 3rem;}
+[data-testid="stMain"] h1 {font-size: 1.6rem; padding: 0 0 .25rem;}
+[data-testid="stMain"] h3 {font-size: 1.05rem; padding: .25rem 0 0;}
+[data-testid="stMain"] h1 code {font-size: .9em; color: inherit;}
+[data-testid="stSidebarHeader"] {height: 2.5rem; margin-bottom: 0;}
+[data-testid="stSidebar"] [data-testid="stVerticalBlock"] {gap: .6rem;}
+[class*="st-key-weight-"] [data-testid="stSlider"] {padding-top: .1rem;}
+.st-key-weights [data-testid="stVerticalBlock"] {gap: .15rem;}
+@media (max-width: 1180px) {
+  .st-key-body > [data-testid="stHorizontalBlock"], .st-key-body [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"])
+    {flex-wrap: wrap;}
+  .st-key-body [data-testid="stColumn"] {min-width: 100%;}
+  .st-key-body [data-testid="stColumn"]:last-child {order: -1;}
+}
+"""
+
+
+def slug(component: str) -> str:
+    """A component's name as part of a CSS class."""
+    return re.sub(r"[^a-z0-9]+", "-", component.lower())
+
+
+def weights(blend: Blend) -> str:
+    """Each slider in its component's colour, with a tick on the track at the learned weight."""
+    low, high, _ = weight_range(blend)
+    rules = []
+    for (name, colour), learned in zip(colours(blend.names).items(), blend.weights, strict=True):
+        box = f".st-key-weight-{slug(name)}"
+        at = 100 * (learned - low) / (high - low)
+        rules.append(
+            f'{box} label p::before {{content: ""; display: inline-block; width: .7em; height: .7em; margin-right: .4em;'
+            f" border-radius: 2px; background: {colour};}}"
+            f'{box} [role="group"]::after {{content: ""; position: absolute; pointer-events: none; background: {AXIS};'
+            f" left: calc(.375rem + (100% - .75rem) * {at:.2f} / 100); top: calc(50% - .5rem); height: 1rem; width: 2px;}}"
+        )
+    return "\n".join(rules)

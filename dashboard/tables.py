@@ -1,0 +1,96 @@
+"""Frames of the core to frames for the eye: ranks as "up 4", tags with the cold mark, cells that a spreadsheet cannot run."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+from dashboard.charts import bar_images
+from dashboard.strings import code, plain
+
+Frame = pd.DataFrame
+ROW = 35  # pixels
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # how a formula begins
+
+
+def list_view(frame: pd.DataFrame) -> pd.DataFrame:
+    """The list as shown: rank, move, title, year, tags, percent (0-100), bar (an image address)."""
+    tags = [[*([plain("list.cold")] if cold else []), *tags] for cold, tags in zip(frame["cold"], frame["tags"], strict=True)]
+    moves = [move(r, was, new) for r, was, new in zip(frame["rank"], frame["learned_rank"], frame["new"], strict=True)]
+    percent = (100 * frame["probability"]).to_numpy()
+    columns = {"move": moves, "tags": pd.Series(tags, dtype=object), "percent": percent, "bar": bar_images(frame)}
+    return frame[["rank", "title", "year"]].assign(**columns)
+
+
+def move(rank: int, was: int, new: bool) -> str:
+    """How a place differs from the learned one, in words."""
+    if new:
+        return plain("move.new", was=was)
+    if rank == was:
+        return plain("move.same")
+    return plain("move.up", n=was - rank) if rank < was else plain("move.down", n=rank - was)
+
+
+def parts_view(frame: pd.DataFrame) -> pd.DataFrame:
+    """The chart's twin: rank, title, base, one column a component (NaN = not available), logit, percent."""
+    parts = {c: frame[c] for c in frame.columns if c.startswith("part_")}
+    facts = {"rank": frame["rank"], "title": frame["title"], "base": frame["base"]}
+    return pd.DataFrame(facts | parts | {"logit": frame["logit"], "percent": 100 * frame["probability"]})
+
+
+def history_view(frame: pd.DataFrame, query: str, sort: str) -> pd.DataFrame:
+    """Past items that hold the query in title, year or tags; sorted by "time" (latest first), "title" or "value" (best first)."""
+    words = (frame["title"] + " " + frame["year"] + " " + frame["tags"].map(" ".join)).str.casefold()
+    kept = frame[words.str.contains(query.strip().casefold(), regex=False)]
+    if sort == "title":
+        return kept.sort_values("title", key=lambda c: c.str.casefold(), kind="stable")
+    return kept.sort_values("value", ascending=False, kind="stable") if sort == "value" else kept
+
+
+def moved(frame: pd.DataFrame) -> int:
+    """How many items are at another place than under the learned weights, new ones aside."""
+    return int(((frame["rank"] != frame["learned_rank"]) & ~frame["new"]).sum())
+
+
+def bases(frame: pd.DataFrame) -> str:
+    """The base of the listed items in words; cold items may have one of their own."""
+    warm, cold = frame.loc[~frame["cold"], "base"], frame.loc[frame["cold"], "base"]
+    if warm.empty or cold.empty or warm.iloc[0] == cold.iloc[0]:
+        return plain("parts.base", base=frame["base"].iloc[0])
+    return plain("parts.base.cold", base=warm.iloc[0], cold=cold.iloc[0])
+
+
+def safe_csv(frame: pd.DataFrame) -> str:
+    """CSV in which no text cell or header can start a formula: such cells get a leading apostrophe. Missing is empty."""
+    text = frame.copy()
+    for name in text.columns:
+        if not pd.api.types.is_numeric_dtype(text[name]) and not pd.api.types.is_bool_dtype(text[name]):
+            text[name] = text[name].map(_guarded)
+    return text.rename(columns=_guarded).to_csv(index=False)
+
+
+def _guarded(cell: Any) -> str:
+    words = "|".join(cell) if isinstance(cell, tuple | list) else str(cell)
+    return f"'{words}" if words.lstrip(" ").startswith(FORMULA) else words
+
+
+def fact(name: str, value: str) -> str:
+    """An attribute of a user as Markdown; both come from the data."""
+    return code(f"{name} {value}")
+
+
+def dated(frame: pd.DataFrame) -> bool:
+    return bool(pd.api.types.is_datetime64_any_dtype(frame["when"]))
+
+
+def height(frame: pd.DataFrame, most: int) -> int:
+    """Pixels that a table needs to show all rows, or the first `most` and a scroll bar."""
+    return 37 + ROW * min(len(frame), most)
+
+
+def file_name(*words: str) -> str:
+    """Words joined into a name that is safe on every disk."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(words))[:80]

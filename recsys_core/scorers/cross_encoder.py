@@ -1,0 +1,269 @@
+"""BERT reads a history and an item together and says how likely the item is liked (pair classification, Devlin et al. 2019).
+
+Labels are interactions: a user's like against items drawn from outside the user's history. It is costly, so only a short-list of
+each row has scores; the others are NaN. score = logit; sigmoid(score) is the probability that the loss trained, among such pairs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_core.data import Dataset, Histories
+from recsys_core.errors import UserError
+from recsys_core.scorers._towers import deterministic, rank_in_row
+from recsys_core.scorers.base import Scorer, Scores
+from recsys_core.text import load_tokenizer, locate, pick_device, quiet
+
+if TYPE_CHECKING:
+    import torch
+
+Shortlist = Callable[[Histories], NDArray[np.int64]]  # (n_rows, M) items, best first; -1 where there are fewer
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    encoder: str = "minilm"  # or a local folder, or a name on the model hub
+    epochs: int = 3
+    patience: int = 1  # epochs without a better dev AUC
+    lr: float = 2e-5  # Devlin et al. 2019
+    weight_decay: float = 0.01
+    batch: int = 32  # pairs
+    negatives: int = 1  # items drawn for each like
+    max_pairs: int = 4000  # likes and negatives of all users together
+    max_seconds: float = 0.0  # stops training there; 0: no limit, so that a seed decides the result
+    max_history: int = 10  # latest items whose texts are read
+    max_length: int = 128  # tokens of a pair
+    candidates: int = 50  # items of a row that are scored
+    device: str = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Training examples: row n of `histories`, the item `item[n]`, and whether the user liked it, `label[n]` 0 or 1."""
+
+    histories: Histories
+    item: NDArray[np.int64]
+    label: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def __getitem__(self, rows: NDArray[Any]) -> Pairs:
+        return Pairs(self.histories[rows], self.item[rows], self.label[rows])
+
+
+def make_pairs(likes: Histories, usable: NDArray[np.bool_], config: Config, rng: np.random.Generator) -> Pairs:
+    """Likes with what the same row liked before (or at the same time), and for each of them `negatives` items of the row's others.
+
+    Positives and negatives are `usable` items (those with text). At most `max_pairs` in all, a random choice.
+    """
+    takes, items, labels = [], [], []
+    for target in rng.permutation(np.flatnonzero(usable[likes.items]))[: max(config.max_pairs // (1 + config.negatives), 1)]:
+        row = np.arange(*likes.indptr[likes.rows[target] + np.arange(2)])
+        past = row[(likes.ages[row] >= likes.ages[target]) & (likes.items[row] != likes.items[target])]
+        pool = np.setdiff1d(np.flatnonzero(usable), likes.items[row])
+        if len(past) and len(pool):
+            drawn = rng.choice(pool, min(config.negatives, len(pool)), replace=False)
+            takes += [past] * (1 + len(drawn))
+            items += [likes.items[target], *drawn]
+            labels += [1.0] + [0.0] * len(drawn)
+    take = np.concatenate([*takes, np.zeros(0, np.int64)]).astype(np.int64)
+    indptr = np.concatenate([[0], np.cumsum([len(t) for t in takes])]).astype(np.int64)
+    histories = Histories(indptr, likes.items[take], likes.values[take], likes.ages[take], likes.n_items)
+    return Pairs(histories, np.array(items, np.int64), np.array(labels, np.float32))
+
+
+class Model(Scorer):
+    """Learned: popularity_ (n_items,) likes, texts_ (the item texts, UTF-8 JSON), and the network, saved in folder/encoder.
+
+    After `fit`, `history` holds one dict an epoch. Set `shortlist` to choose which items of a row are scored (not saved); the
+    default is the most popular items outside the history.
+    """
+
+    Config = Config
+    reads_text = True
+    popularity_: NDArray[np.float32]
+    texts_: NDArray[np.uint8]
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        self.shortlist: Shortlist | None = None
+        self.history: list[dict[str, Any]] = []
+        self._net: Any = None
+        self._tokenizer: Any = None
+        self._folder: Path | None = None  # of weights that are not yet loaded
+
+    def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
+        import torch
+
+        likes = dataset.histories()
+        self.history = []
+        self.popularity_ = np.bincount(likes.items, minlength=likes.n_items).astype(np.float32)
+        self.texts_ = np.frombuffer(json.dumps([t.strip() for t in dataset.catalog.texts]).encode(), np.uint8).copy()
+        users = rng.permutation(np.flatnonzero(likes.lengths >= 2))
+        n_dev = max(1, len(users) // 10)
+        usable = np.array([bool(t) for t in self._texts()])
+        train, dev = (make_pairs(likes[part], usable, self.config, rng) for part in (users[n_dev:], users[:n_dev]))
+        if not len(train):
+            raise UserError("cross_encoder: no two users like two items with text each; there is nothing to learn from")
+        device = pick_device(self.config.device)
+        forked = [torch.cuda.current_device()] if device.startswith("cuda") else []
+        with torch.random.fork_rng(devices=forked), deterministic():
+            torch.manual_seed(int(rng.integers(2**62)))
+            self._open(locate(self.config.encoder), device)
+            self._train(train, dev, rng)
+        return self
+
+    def _open(self, folder: Path, device: str) -> None:
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        with quiet():
+            net = AutoModelForSequenceClassification.from_pretrained(
+                folder, num_labels=1, use_safetensors=True, dtype=torch.float32, ignore_mismatched_sizes=True
+            )
+        self._net, self._tokenizer, self._folder = net.to(device).eval(), load_tokenizer(folder), None
+
+    def _train(self, train: Pairs, dev: Pairs, rng: np.random.Generator) -> None:
+        import torch
+
+        c, start = self.config, time.monotonic()
+        optimizer = torch.optim.AdamW(self._net.parameters(), lr=c.lr, weight_decay=c.weight_decay)
+        best, kept, stale = -np.inf, None, 0
+        for epoch in range(1, c.epochs + 1):
+            loss = self._one_epoch(train[rng.permutation(len(train))], optimizer, start)
+            value = self.dev_auc(dev)
+            seconds = round(time.monotonic() - start, 3)
+            self.history.append({"epoch": epoch, "loss": loss, "metric": "auc", "value": value, "seconds": seconds})
+            if not value <= best:  # higher, or NaN where there is no dev pair
+                best, stale, kept = value, 0, {k: v.detach().clone() for k, v in self._net.state_dict().items()}
+            else:
+                stale += 1
+            if stale > c.patience or self._late(start):
+                break
+        self._net.load_state_dict(kept)
+
+    def _late(self, start: float) -> bool:
+        return 0 < float(self.config.max_seconds) < time.monotonic() - start
+
+    def _one_epoch(self, pairs: Pairs, optimizer: torch.optim.Optimizer, start: float) -> float:
+        """Mean loss a pair over one pass in the given order (less where the time is over)."""
+        import torch
+
+        total, seen = 0.0, 0
+        self._net.train()
+        for first in range(0, len(pairs), self.config.batch):
+            batch = pairs[np.arange(first, min(first + self.config.batch, len(pairs)))]
+            logits = self.logits(self.history_texts(batch.histories), self._item_texts(batch.item))
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor(batch.label, device=logits.device))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
+            optimizer.step()
+            total, seen = total + loss.item() * len(batch), seen + len(batch)
+            if self._late(start):
+                break
+        self._net.eval()
+        return total / seen
+
+    def dev_auc(self, pairs: Pairs) -> float:
+        """ROC-AUC of the scores against the 0/1 labels; NaN where one of the two is missing."""
+        from sklearn.metrics import roc_auc_score
+
+        if len(np.unique(pairs.label)) < 2:
+            return float("nan")
+        return float(roc_auc_score(pairs.label, self.score_pairs(pairs.histories, pairs.item)))
+
+    def logits(self, histories: list[str], items: list[str]) -> torch.Tensor:
+        """(n,) on the network's device; padded to the longest pair. The history is cut at its end, where its oldest items are."""
+        c, device = self.config, self._net.device
+        batch = self._tokenizer(
+            histories, items, truncation="only_first", max_length=c.max_length, padding=True, return_tensors="pt"
+        )
+        logits: torch.Tensor = self._net(**batch.to(device)).logits[:, 0]
+        return logits
+
+    def _texts(self) -> list[str]:
+        texts: list[str] = json.loads(self.texts_.tobytes().decode())
+        return texts
+
+    def history_texts(self, histories: Histories) -> list[str]:
+        """Per row the texts of its latest `max_history` items, newest first, so that truncation takes the oldest."""
+        texts, rank = self._texts(), rank_in_row(histories, histories.ages)
+        rows: list[list[str]] = [[] for _ in range(len(histories))]
+        for n in np.lexsort((histories.ages, histories.rows)):
+            if rank[n] < self.config.max_history:
+                rows[histories.rows[n]].append(texts[histories.items[n]])
+        return ["; ".join(filter(None, row)) for row in rows]
+
+    def _item_texts(self, items: NDArray[np.int64]) -> list[str]:
+        """Item texts cut to half a pair, so that the history always has the other half."""
+        texts, half = self._texts(), self.config.max_length // 2
+        chosen = [texts[n] for n in items]
+        spans = self._tokenizer(chosen, truncation=True, max_length=half, add_special_tokens=False, return_offsets_mapping=True)[
+            "offset_mapping"
+        ]
+        return [text[: span[-1][1] if span else 0] for text, span in zip(chosen, spans, strict=True)]
+
+    def score_pairs(self, histories: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Score of `items[n]` for history row n, (n,) float32; NaN for an item without text."""
+        import torch
+
+        self._ready()
+        pasts, candidates = self.history_texts(histories), self._item_texts(items)
+        out = np.full(len(items), np.nan, np.float32)
+        order = [n for n in np.argsort([-len(p) - len(c) for p, c in zip(pasts, candidates, strict=True)]) if candidates[n]]
+        with torch.inference_mode():
+            for first in range(0, len(order), self.config.batch):
+                rows = order[first : first + self.config.batch]
+                out[rows] = self.logits([pasts[n] for n in rows], [candidates[n] for n in rows]).cpu().numpy()
+        return out
+
+    def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
+        """Logits of each row's short-list, NaN elsewhere."""
+        chosen = (self.shortlist or self.popular)(histories)
+        wanted = (chosen >= 0) & (True if items is None else np.isin(chosen, items))
+        row, place = np.nonzero(wanted)
+        out = np.full(histories.shape, np.nan, np.float32)
+        out[row, chosen[row, place]] = self.score_pairs(histories[row], chosen[row, place])
+        return out if items is None else out[:, items]
+
+    def popular(self, histories: Histories) -> NDArray[np.int64]:
+        """The default short-list: each row's `candidates` most liked items outside its history, (n_rows, M), -1 = no more."""
+        m = min(self.config.candidates, histories.n_items)
+        order = np.argsort(-self.popularity_, kind="stable")
+        out = np.full((len(histories), m), -1, np.int64)
+        for n in range(len(histories)):
+            mine = histories.items[histories.indptr[n] : histories.indptr[n + 1]]
+            near = order[: m + len(mine)]
+            new = near[~np.isin(near, mine)][:m]
+            out[n, : len(new)] = new
+        return out
+
+    def _ready(self) -> None:
+        if self._net is None and self._folder is not None:
+            self._open(self._folder, pick_device(self.config.device))
+
+    def save(self, folder: Path) -> None:
+        """As any scorer; the network and its tokenizer go into folder/encoder."""
+        self._ready()
+        super().save(folder)
+        with quiet():
+            self._net.save_pretrained(folder / "encoder")
+        self._tokenizer.save_pretrained(folder / "encoder")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        model = super().load(folder)
+        model._folder = folder / "encoder"
+        return model

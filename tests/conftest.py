@@ -1,0 +1,43 @@
+"""Runs that several tests look at; trained once a session, in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recsys_core.config import Settings
+from recsys_core.data import Catalog, Dataset, Vocabulary
+from recsys_core.readers import load_dataset
+from recsys_core.run import Run
+from recsys_core.train import train
+
+TINY = Path(__file__).parents[1] / "data" / "tiny"
+QUICK = Settings(components=("popularity", "item_knn", "ease"), control=False, hide="met")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "**x** [a](javascript:1) `b`",
+    "=HYPERLINK(1)",
+    ":material/bug_report: $x$ :red[y] www.example.com",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """data/tiny, trained; the only run in its folder."""
+    return train(load_dataset(TINY), QUICK, tmp_path_factory.mktemp("tiny") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """data/tiny with markup and formulas for titles and ids, and a user "empty" of whom nothing is known."""
+    return train(hostile(load_dataset(TINY)), QUICK, tmp_path_factory.mktemp("hostile") / "hostile")
+
+
+def hostile(data: Dataset) -> Dataset:
+    titles = [HOSTILE[n % len(HOSTILE)] + str(n) for n in range(len(data.items))]
+    table = data.catalog.frame.assign(title=titles)
+    users = [*HOSTILE, *data.users.ids[len(HOSTILE) :], "empty"]
+    people = data.user_table.reindex(range(len(users))).fillna("<b>none</b>")
+    return replace(data, name="<i>h</i>", users=Vocabulary.of(users), catalog=Catalog(table), user_table=people)

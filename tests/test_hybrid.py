@@ -1,0 +1,115 @@
+"""The blend: parts add up, weights act as they should, missing is zero and shown as missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from worlds import random_world
+
+from recsys_core.data import Histories
+from recsys_core.errors import UserError
+from recsys_core.hybrid import Blend, Hybrid, constants, sigmoid
+from recsys_core.recommend import hide, recommend, top_k
+from recsys_core.scorers import scorer_class
+
+NAMES = ("popularity", "item_knn", "ease")
+
+
+@pytest.fixture(scope="module")
+def model() -> Hybrid:
+    data = random_world()
+    components = {n: scorer_class(n)().fit(data, np.random.default_rng(0)) for n in NAMES}
+    mu, sigma = constants(components, data.histories())
+    cold = np.arange(len(data.items)) == len(data.items) - 1
+    return Hybrid(components, Blend(NAMES, mu, sigma, (0.2, 0.5, 1.0), bias=-2.0, cold_scale=0.5, cold_shift=-1.0), cold)
+
+
+@pytest.fixture(scope="module")
+def histories() -> Histories:
+    return random_world().histories()
+
+
+def test_parts_and_base_add_up_to_the_score(model: Hybrid, histories: Histories) -> None:
+    total = model.base() + np.nansum(model.parts(histories).astype(np.float64), axis=2)
+    np.testing.assert_allclose(total, model.score(histories), atol=1e-5)
+
+
+def test_standardised_scores_have_mean_0_and_deviation_1(model: Hybrid, histories: Histories) -> None:
+    z = model.z(histories)
+    for c in range(len(NAMES)):
+        known = z[:, :, c][np.isfinite(z[:, :, c])]
+        assert known.mean() == pytest.approx(0, abs=1e-4)
+        assert known.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_what_a_component_cannot_score_is_nan_in_parts_and_zero_in_the_score(model: Hybrid, histories: Histories) -> None:
+    assert np.isnan(model.parts(histories)[:, -1, 1:]).all()
+    only_prior = np.nan_to_num(model.parts(histories)[:, -1, 0])
+    np.testing.assert_allclose(model.score(histories)[:, -1], -2.0 - 1.0 + only_prior, atol=1e-5)
+
+
+def test_a_component_of_weight_zero_changes_nothing(model: Hybrid, histories: Histories) -> None:
+    muted = model.with_weights({"item_knn": 0.0})
+    rest = np.array([0, 2])
+    smaller = Hybrid({n: model.components[n] for n in ("popularity", "ease")}, muted.blend.only(rest), model.cold)
+    np.testing.assert_allclose(muted.score(histories), smaller.score(histories), atol=1e-5)
+
+
+def test_more_weight_moves_each_item_in_the_direction_of_its_z(model: Hybrid, histories: Histories) -> None:
+    change = model.with_weights({"ease": 2.0}).score(histories) - model.score(histories)
+    z = np.nan_to_num(model.z(histories)[:, :, 2])
+    assert (np.sign(np.round(change, 4)) == np.sign(np.round(z * np.where(model.cold, 0.5, 1), 4))).all()
+
+
+def test_a_hybrid_comes_back_from_disk_the_same(model: Hybrid, histories: Histories, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    np.testing.assert_array_equal(Hybrid.load(tmp_path).score(histories), model.score(histories))
+
+
+@pytest.mark.parametrize(("weights", "fix"), [({"eese": 1.0}, "Did you mean 'ease'"), ({"ease": float("nan")}, "finite")])
+def test_bad_weights_say_what_is_wrong(model: Hybrid, weights: dict[str, float], fix: str) -> None:
+    with pytest.raises(UserError, match=fix):
+        model.with_weights(weights)
+
+
+def test_lists_are_sorted_hold_nothing_hidden_and_no_item_twice(model: Hybrid, histories: Histories) -> None:
+    lists = recommend(model, histories, histories, k=7)
+    for row in range(len(histories)):
+        items = lists.items[row][lists.items[row] >= 0]
+        assert not set(items) & set(histories[[row]].items)
+        assert len(set(items)) == len(items)
+        assert (np.diff(lists.logit[row][: len(items)]) <= 1e-6).all()
+    np.testing.assert_allclose(lists.base + np.nansum(lists.parts, axis=2), lists.logit, atol=1e-6)
+    np.testing.assert_allclose(lists.probability, sigmoid(lists.logit))
+
+
+def test_lists_are_short_when_little_is_left(model: Hybrid) -> None:
+    n = len(model.cold)
+    all_but_two = Histories.of([list(range(2, n))], n)
+    lists = recommend(model, all_but_two, all_but_two, k=5)
+    assert set(lists.items[0].tolist()) == {0, 1, -1}
+    frame = lists.frame(np.array(["x"]), np.array([str(i) for i in range(n)]))
+    assert frame["rank"].tolist() == [1, 2]
+    assert list(frame.columns) == ["user_id", "item_id", "rank", "score", "probability", *(f"part_{c}" for c in NAMES)]
+    with pytest.raises(UserError, match="k must be 1"):
+        recommend(model, all_but_two, all_but_two, k=0)
+
+
+def test_top_k_equals_a_full_sort_also_with_ties() -> None:
+    rng = np.random.default_rng(5)
+    order = np.random.default_rng(0).permutation(50)
+    place = np.argsort(order)
+    for scores in (rng.normal(size=(40, 50)), rng.integers(0, 4, (40, 50)).astype(float)):
+        expected = np.array([sorted(range(50), key=lambda i: (-row[i], place[i]))[:9] for row in scores])
+        np.testing.assert_array_equal(top_k(scores.astype(np.float32), 9), expected)
+
+
+def test_ties_do_not_favour_low_item_numbers() -> None:
+    assert top_k(np.zeros((1, 1000), np.float32), 100).mean() > 400
+
+
+def test_what_cannot_be_scored_is_not_listed() -> None:
+    scores = hide(np.array([[np.nan, 1.0, 2.0]], np.float32), Histories.of([[2]], 3))
+    assert top_k(scores, 3).tolist() == [[1, -1, -1]]

@@ -1,0 +1,228 @@
+"""Training: whole or nothing, resumable, repeatable; nothing is tuned on test."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from worlds import random_world
+
+from recsys_core import learn
+from recsys_core.config import Settings, dump_settings, load_settings
+from recsys_core.data import Interactions
+from recsys_core.errors import UserError
+from recsys_core.evaluate import compare, evaluate, models_of, times_opened
+from recsys_core.run import Run, find_runs
+from recsys_core.splits import TEST
+from recsys_core.train import shuffle_texts, train
+
+QUICK = Settings(components=("popularity", "item_knn", "ease"), control=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(random_world(), QUICK, tmp_path_factory.mktemp("runs") / "a")
+
+
+def artefacts(path: Path) -> dict[str, str]:
+    return Run.load(path).manifest["files"]
+
+
+def test_a_run_holds_what_it_promises(run: Run) -> None:
+    assert not list(run.path.parent.glob(".*"))  # no workshop is left
+    for name in ("config.toml", "manifest.json", "metrics.json", "card.md", "history.jsonl", "data/dataset.json", "split.npy"):
+        assert (run.path / name).is_file()
+    assert find_runs(run.path.parent) == [run.path]
+    assert not [p for p in run.path.rglob("*") if p.suffix in (".pkl", ".pickle", ".pt", ".bin")]
+    assert load_settings(run.path / "config.toml", []) == run.settings
+
+
+def test_card_numbers_are_those_of_the_metrics_file(run: Run) -> None:
+    card = (run.path / "card.md").read_text()
+    assert f"| hybrid | {run.metrics['valid']['hybrid']:.4f} |" in card
+    assert f"{run.metrics['split']['test']:,} test" in card
+
+
+def test_same_seed_same_bytes_and_another_seed_differs(run: Run, tmp_path: Path) -> None:
+    train(random_world(), QUICK, tmp_path / "b")
+    assert artefacts(tmp_path / "b") == artefacts(run.path)
+    other = train(random_world(), Settings(components=QUICK.components, control=False, seed=1), tmp_path / "c")
+    assert other.manifest["files"]["split.npy"] != run.manifest["files"]["split.npy"]
+
+
+def test_the_model_never_saw_a_test_like(run: Run) -> None:
+    tested = run.dataset.interactions[run.split.rows(TEST)]
+    known = run.histories.csr()
+    assert not known[tested.user, tested.item].any()
+
+
+def test_an_existing_run_is_not_overwritten(run: Run) -> None:
+    with pytest.raises(UserError, match="exists; choose another --out"):
+        train(random_world(), QUICK, run.path)
+
+
+def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing to resume"):
+        train(random_world(), QUICK, tmp_path / "x", resume=True)
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from worlds import random_world
+from recsys_core.config import Settings
+from recsys_core.train import train
+def say(line):
+    print(line, flush=True)
+    time.sleep(0.4)
+s = Settings(components=("popularity", "item_knn", "ease"), control=False)
+train(random_world(), s, Path(sys.argv[1]), say=say, resume=len(sys.argv) > 2)
+"""
+
+
+@pytest.mark.parametrize("after", ["popularity", "ease", "weights"])
+def test_killed_training_leaves_no_run_and_resumes_to_the_same_bytes(run: Run, tmp_path: Path, after: str) -> None:
+    out = tmp_path / "k"
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(out)], stdout=subprocess.PIPE, text=True, env=env)
+    assert child.stdout is not None
+    for line in child.stdout:
+        if line.startswith(after):
+            break
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not out.exists()
+    assert find_runs(tmp_path) == []
+    with pytest.raises(UserError, match="nothing to resume"):
+        train(random_world(seed=9), QUICK, out, resume=True)  # other data
+    lines: list[str] = []
+    train(random_world(), QUICK, out, resume=True, say=lines.append)
+    assert artefacts(out) == artefacts(run.path)
+
+
+def test_two_trainings_into_one_run_are_refused(tmp_path: Path) -> None:
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path / "k")], stdout=subprocess.PIPE, text=True, env=env)
+    assert child.stdout is not None
+    child.stdout.readline()
+    with pytest.raises(UserError, match="being trained by another process"):
+        train(random_world(), QUICK, tmp_path / "k")
+    child.kill()
+    child.wait()
+
+
+def test_a_changed_missing_or_newer_run_is_refused_by_name(tmp_path: Path) -> None:
+    path = train(random_world(), QUICK, tmp_path / "a").path
+    blend = path / "blend" / "blend.json"
+    whole = blend.read_text()
+    blend.write_text(whole.replace("0", "1", 1))
+    with pytest.raises(UserError, match=r"blend\.json: changed"):
+        Run.load(path)
+    blend.unlink()
+    with pytest.raises(UserError, match=r"blend\.json: missing"):
+        Run.load(path)
+    blend.write_text(whole)
+    manifest = path / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema": 99}))
+    with pytest.raises(UserError, match="run schema 99"):
+        Run.load(path)
+    with pytest.raises(UserError, match="no such folder"):
+        Run.load(tmp_path / "none")
+
+
+def test_weights_are_found_that_beat_the_best_component(run: Run) -> None:
+    store = run.candidates
+    best = max(learn.ndcg_of(np.nan_to_num(store.z[:, :, c], nan=-9), store, 10).mean() for c in range(3))
+    assert learn.ndcg_of(store.logit(run.model.blend), store, 10).mean() >= best - 1e-9
+
+
+def test_calibration_keeps_the_ranking_and_meets_the_hit_rate() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=5000)
+    hit = rng.random(5000) < 1 / (1 + np.exp(-(2 * x - 1)))
+    slope, bias = learn._platt(x, hit)
+    assert slope == pytest.approx(2, abs=0.2)
+    assert bias == pytest.approx(-1, abs=0.1)
+    assert learn._platt(-x, hit)[0] > 0  # never turns a ranking round
+
+
+def test_shuffled_texts_are_the_same_texts_elsewhere() -> None:
+    data = random_world()
+    shuffled = shuffle_texts(data, QUICK)
+    assert sorted(shuffled.catalog.texts) == sorted(data.catalog.texts)
+    assert shuffled.catalog.texts != data.catalog.texts
+
+
+def test_report_counts_openings_and_pairs_users(run: Run, tmp_path: Path) -> None:
+    path = train(random_world(), QUICK, tmp_path / "a").path
+    opened = Run.load(path)
+    assert times_opened(opened) == 0
+    for n in (1, 2):
+        report = evaluate(opened, k=10, segments=["activity"])
+        report.save(opened)
+        assert times_opened(opened) == n
+    models = set(report.rows.model)
+    assert models == {"hybrid", *QUICK.components, *(f"without {c}" for c in QUICK.components)}
+    assert set(report.rows.columns) >= {"model", "metric", "k", "segment", "mean", "low", "high", "n"}
+    hybrid, popular = (report.per_user[f"{m}:ndcg"] for m in ("hybrid", "popularity"))
+    gap = report.differences.set_index("model").loc["popularity", "mean"]
+    assert gap == pytest.approx((hybrid - popular).mean())
+    assert report.mean("hybrid", "ndcg") > report.mean("popularity", "ndcg")
+    assert {s.partition("=")[0] for s in report.rows.segment} == {"all", "activity"}
+    with pytest.raises(UserError, match="unknown segment 'gnder'"):
+        evaluate(opened, k=10, segments=["gnder"])
+
+
+def test_hiding_only_likes_is_another_and_lower_figure(run: Run) -> None:
+    """The convention moves the score more than any model does, so a report must say it."""
+    met, liked = (evaluate(run, k=10, hide_as=h) for h in ("met", "liked"))
+    assert met.mean("hybrid", "ndcg") > liked.mean("hybrid", "ndcg")
+    assert met.convention["hidden"] != liked.convention["hidden"]
+
+
+def test_a_test_file_with_known_pairs_is_refused(run: Run) -> None:
+    e = run.known.interactions
+    with pytest.raises(UserError, match="were trained on"):
+        evaluate(run, k=5, test=Interactions(e.user[:1], e.item[:1], e.value[:1], None))
+
+
+def test_runs_of_one_test_set_are_compared_and_others_refused(run: Run, tmp_path: Path) -> None:
+    small = train(random_world(), Settings(components=("popularity",), control=False), tmp_path / "p")
+    table = compare([run, small], k=10)
+    assert table["mean"].iloc[0] == 0
+    assert table["mean"].iloc[1] < 0
+    other = train(random_world(), Settings(components=("popularity",), control=False, seed=3), tmp_path / "q")
+    with pytest.raises(UserError, match="judges other test likes"):
+        compare([run, other], k=10)
+
+
+def test_models_without_a_component_have_weights_of_their_own(run: Run) -> None:
+    models = models_of(run)
+    assert models["without ease"][1].names == ("popularity", "item_knn")
+
+
+def test_settings_say_what_is_wrong() -> None:
+    for assignment, fix in [
+        ("componets=ease", "Did you mean 'components'"),
+        ("ease.rg=3", "Did you mean 'reg'"),
+        ("components=eas", "Did you mean 'ease'"),
+        ("ease.reg=big", "must be float"),
+        ("k", "write key=value"),
+        ("split=rnd", "unknown split 'rnd'"),
+        ("k=0", "must be 1 or more"),
+    ]:
+        with pytest.raises(UserError, match=fix):
+            load_settings(None, [assignment]).scorer_config("ease")
+
+
+def test_what_is_set_by_hand_stays(tmp_path: Path) -> None:
+    settings = Settings(components=("ease",), control=False, scorers={"ease": {"reg": 7.0}})
+    path = train(random_world(), settings, tmp_path / "a").path
+    assert Run.load(path).settings.scorer_config("ease").reg == 7.0
+    assert "reg = 7.0" in dump_settings(Run.load(path).settings)
