@@ -15,7 +15,7 @@ PAGES = Path(__file__).parent / "app_pages"
 
 
 def main() -> None:
-    st.set_page_config(plain("app"), ":material/account_tree:", layout="wide", initial_sidebar_state=320)
+    st.set_page_config(plain("app"), style.ICON, layout="wide", initial_sidebar_state=320)
     st.html(f"<style>{style.PAGE}</style>")
     page = st.navigation(
         [st.Page(PAGES / "user.py", title=plain("page.user"), icon=":material/person_search:")], position="hidden"
@@ -77,22 +77,17 @@ def headline(run: Run) -> str:
 
 def pick_user(run: Run) -> None:
     """Search, matches, and a random user."""
-    st.text_input(
-        plain("user.search"),
-        key="query",
-        on_change=state.searched,
-        placeholder=plain("user.search.hint"),
-        help=t("user.search.help"),
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        hint, told = plain("user.search.hint"), t("user.search.help")
+        st.text_input(plain("user.search"), key="query", on_change=state.searched, placeholder=hint, help=told)
+        st.button(plain("user.surprise"), icon=":material/shuffle:", on_click=state.surprised)
     found = state.found(run)
     people = {row["user_id"]: row for row in found.frame.to_dict("records")}
     if state.query().strip():
         many = "none" if not people else "one" if found.total == 1 else "many"
         st.caption(t(f"user.{many}", query=state.query(), n=found.total, shown=len(people)))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        options = state.with_current_user(run, people)
-        st.selectbox(plain("user"), list(options), format_func=lambda u: label(options[u]), key="user", on_change=state.touched)
-        st.button(plain("user.surprise"), icon=":material/shuffle:", on_click=state.surprised, width="stretch")
+    options = state.with_current_user(run, people)
+    st.selectbox(plain("user"), list(options), format_func=lambda u: label(options[u]), key="user", on_change=state.touched)
 
 
 def label(person: dict[str, object]) -> str:

@@ -24,7 +24,7 @@ COLOURS = {
 }
 OTHERS = ("#D55E00", "#F0E442", "#7A5195", "#A6761D", "#4B6A2A")  # for components without a colour of their own
 AXIS = "#8A8F98"  # reads on white and on black
-BAR = (140, 18)  # pixels
+BAR = (130, 28)  # pixels; as high as a table row lets it be, or the table would stretch and cut it
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
@@ -46,7 +46,7 @@ def parts_chart(frame: pd.DataFrame, *, axis: str, total: str, missing: str) -> 
         axis, total, missing: words for the axis, the logit and a missing part.
     """
     names = components(frame)
-    rows = [f"{_short(title)}  {rank}" for rank, title in zip(frame["rank"], frame["title"], strict=True)]
+    rows = [f"{rank}  {_short(title)}" for rank, title in zip(frame["rank"], frame["title"], strict=True)]
     figure = go.Figure()
     for name, colour in colours(names).items():
         part = frame[f"part_{name}"]
@@ -55,7 +55,7 @@ def parts_chart(frame: pd.DataFrame, *, axis: str, total: str, missing: str) -> 
         bar = {"name": html.escape(name), "marker_color": colour, "customdata": said, "hovertemplate": hover}
         figure.add_bar(x=part.fillna(0), y=rows, orientation="h", **bar)
     ends = frame[[f"part_{n}" for n in names]].clip(lower=0).sum(axis=1)
-    labels = [f"{v:.2f}" for v in frame["logit"]]
+    labels = [f" {v:.2f}" for v in frame["logit"]]
     style = {"mode": "text", "textposition": "middle right", "showlegend": False, "hoverinfo": "skip", "cliponaxis": False}
     figure.add_scatter(x=ends, y=rows, text=labels, name=html.escape(total), **style)
     figure.update_layout(
@@ -63,7 +63,7 @@ def parts_chart(frame: pd.DataFrame, *, axis: str, total: str, missing: str) -> 
         bargap=0.35,
         height=86 + 26 * len(rows),
         margin={"l": 8, "r": 48, "t": 34, "b": 44},
-        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        legend={"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0, "xref": "container", "traceorder": "normal"},
         xaxis={"title": axis, "zeroline": True, "zerolinecolor": AXIS, "zerolinewidth": 1.5, "fixedrange": True},
         yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": "", "title": None},
         uirevision="parts",
@@ -93,9 +93,9 @@ def _svg(lengths: Sequence[float], paint: Sequence[str], zero: float) -> str:
     shapes, right, left = [], zero, zero
     for length, colour in zip(lengths, paint, strict=True):
         start = right if length >= 0 else left + length
-        shapes.append(f'<rect x="{start:.2f}" y="3" width="{abs(length):.2f}" height="12" fill="{colour}"/>')
+        shapes.append(f'<rect x="{start:.2f}" y="8" width="{abs(length):.2f}" height="12" fill="{colour}"/>')
         right, left = (right + length, left) if length >= 0 else (right, left + length)
-    line = f'<rect x="{min(zero, BAR[0] - 1):.2f}" y="0" width="1" height="{BAR[1]}" fill="{AXIS}"/>'
+    line = f'<rect x="{min(zero, BAR[0] - 1):.2f}" y="4" width="1" height="20" fill="{AXIS}"/>'
     size = f'width="{BAR[0]}" height="{BAR[1]}" viewBox="0 0 {BAR[0]} {BAR[1]}"'
     text = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(shapes)}{line}</svg>'
     return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()

@@ -270,7 +270,12 @@ def _weights_text(now: Choice) -> str:
     return ",".join(f"{name}={value:.6g}" for name, value in now.moved.items())
 
 
+def _near(path: Path) -> str:
+    """A path as one would type it here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def command(now: Choice) -> str:
     """The shell command that writes the same list."""
-    words = ["whyrec", "recommend", "--run", os.path.relpath(now.run.path), "--users", now.person.user, "--k", str(now.k)]
+    words = ["whyrec", "recommend", "--run", _near(now.run.path), "--users", now.person.user, "--k", str(now.k)]
     return shlex.join([*words, *(["--weights", _weights_text(now)] if now.moved else []), "--out", "topk.csv"])

@@ -8,11 +8,17 @@ from dashboard.charts import AXIS, colours
 from recsys_core.browse import weight_range
 from recsys_core.hybrid import Blend
 
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#44546A"/>
+<rect x="6" y="7" width="12" height="5" fill="#0072B2"/><rect x="18" y="7" width="8" height="5" fill="#E69F00"/>
+<rect x="6" y="14" width="8" height="5" fill="#0072B2"/><rect x="14" y="14" width="6" height="5" fill="#009E73"/>
+<rect x="6" y="21" width="6" height="5" fill="#56B4E9"/></svg>"""
+
 PAGE = """
 [data-testid="stMainBlockContainer"] {padding: 1.5rem 1.5rem 3rem;}
 [data-testid="stMain"] h1 {font-size: 1.6rem; padding: 0 0 .25rem;}
 [data-testid="stMain"] h3 {font-size: 1.05rem; padding: .25rem 0 0;}
-[data-testid="stMain"] h1 code {font-size: .9em; color: inherit;}
+[data-testid="stMain"] h1 code {font-size: .9em;}
+[data-testid="stMain"] code, [data-testid="stSidebar"] code {color: inherit;}
 [data-testid="stSidebarHeader"] {height: 2.5rem; margin-bottom: 0;}
 [data-testid="stSidebar"] [data-testid="stVerticalBlock"] {gap: .6rem;}
 [class*="st-key-weight-"] [data-testid="stSlider"] {padding-top: .1rem;}
@@ -42,6 +48,7 @@ def weights(blend: Blend) -> str:
             f'{box} label p::before {{content: ""; display: inline-block; width: .7em; height: .7em; margin-right: .4em;'
             f" border-radius: 2px; background: {colour};}}"
             f'{box} [role="group"]::after {{content: ""; position: absolute; pointer-events: none; background: {AXIS};'
-            f" left: calc(.375rem + (100% - .75rem) * {at:.2f} / 100); top: calc(50% - .5rem); height: 1rem; width: 2px;}}"
+            f" left: calc(.375rem + (100% - .75rem) * {at:.2f} / 100); top: calc(50% + .5rem);"
+            f" height: .4rem; width: 2px; margin-left: -1px;}}"
         )
     return "\n".join(rules)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from dashboard.charts import bar_images
 from dashboard.strings import code, plain
+from recsys_core.hybrid import Blend
 
 Frame = pd.DataFrame
 ROW = 35  # pixels
@@ -94,3 +95,8 @@ def height(frame: pd.DataFrame, most: int) -> int:
 def file_name(*words: str) -> str:
     """Words joined into a name that is safe on every disk."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(words))[:80]
+
+
+def weights(blend: Blend) -> str:
+    """All weights of a blend in one line."""
+    return ", ".join(f"{name} {weight:.2f}" for name, weight in zip(blend.names, blend.weights, strict=True))

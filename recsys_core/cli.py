@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from recsys_core import __version__
 from recsys_core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from recsys_core.data import Dataset, Interactions
+
+Add = Callable[..., argparse.ArgumentParser]  # (name, function, help, example) -> the command's parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,134 +41,115 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """All commands and options; every command's help ends with an example."""
     parser = argparse.ArgumentParser(prog="whyrec", description="Why was this recommended, and what happens if we change it?")
-    parser.add_argument("--version", action="version", version=f"whyrec {_version()}")
+    parser.add_argument("--version", action="version", version=f"whyrec {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add(name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+    def add(name: str, run: Callable[[argparse.Namespace], None], text: str, example: str) -> argparse.ArgumentParser:
+        form = argparse.RawDescriptionHelpFormatter
+        command = commands.add_parser(name, help=text, description=text, epilog=f"example:\n  {example}", formatter_class=form)
         command.set_defaults(command=run)
         return command
 
+    for options in (_fetch_options, _prepare_options, _train_options, _recommend_options, _evaluate_options, _compare_options):
+        options(add)
+    _dashboard_options(add)
+    return parser
+
+
+def _fetch_options(add: Add) -> None:
     fetch = add("fetch", _fetch, "Bring a public data set, checksums verified.", "whyrec fetch ml-100k --out data/ml-100k")
     fetch.add_argument("name", help="ml-100k, ml-latest-small, ml-1m or ml-25m")
     fetch.add_argument("--out", type=Path, help="folder to make (default data/NAME)")
 
-    prepare = add(
-        "prepare", _prepare, "Read your own tables, check them, and write a prepared data folder.",
-        "whyrec prepare --interactions ratings.csv --items movies.csv --map user_id=uid --threshold 4 --out data/mine",
-    )  # fmt: skip
-    prepare.add_argument(
+
+def _prepare_options(add: Add) -> None:
+    example = "whyrec prepare --interactions ratings.csv --items movies.csv --map user_id=uid --threshold 4 --out data/mine"
+    prepare = add("prepare", _prepare, "Read your own tables, check them, and write a prepared data folder.", example)
+    option = prepare.add_argument
+    option(
         "--interactions", type=Path, required=True, metavar="FILE", help="CSV, TSV or Parquet: user_id, item_id [, value, time]"
     )
-    prepare.add_argument("--items", type=Path, metavar="FILE", help="item_id, title and any attributes")
-    prepare.add_argument("--users", type=Path, metavar="FILE", help="user_id and any attributes")
-    prepare.add_argument(
-        "--map",
-        nargs="+",
-        default=[],
-        metavar="NAME=COLUMN",
-        dest="mapping",
-        help="names of your columns; items.item_id=movie for one file alone",
+    option("--items", type=Path, metavar="FILE", help="item_id, title and any attributes")
+    option("--users", type=Path, metavar="FILE", help="user_id and any attributes")
+    mapping = "names of your columns; items.item_id=movie for one file alone"
+    option("--map", nargs="+", action="extend", default=[], metavar="NAME=COLUMN", dest="mapping", help=mapping)
+    option("--text", metavar="COLUMNS", help="item columns that make the text, comma-separated")
+    option("--lists", metavar="COLUMNS", help="list-valued item columns, comma-separated")
+    option(
+        "--attributes",
+        metavar="COLUMNS",
+        help="item columns kept as attributes, comma-separated (default: all that are not prose)",
     )
-    prepare.add_argument("--text", metavar="COLUMNS", help="item columns that make the text, comma-separated")
-    prepare.add_argument("--lists", metavar="COLUMNS", help="list-valued item columns, comma-separated")
-    prepare.add_argument("--threshold", type=float, help="a value at or above it is a like; leave out for implicit data")
-    prepare.add_argument("--delimiter", help="column separator (default: by file name)")
-    prepare.add_argument("--encoding", default="utf-8", help="of text files (default utf-8)")
-    prepare.add_argument(
-        "--duplicates", choices=("error", "last", "sum"), default="error", help="what to do with a repeated (user, item)"
-    )
-    prepare.add_argument(
-        "--unknown-items", choices=("error", "keep", "drop"), default="error", help="interactions with items not in --items"
-    )
-    prepare.add_argument("--out", type=Path, required=True, help="folder to make")
+    option("--threshold", type=float, help="a value at or above it is a like; leave out for implicit data")
+    option("--delimiter", help="column separator (default: by file name)")
+    option("--encoding", default="utf-8", help="of text files (default utf-8)")
+    option("--duplicates", choices=("error", "last", "sum"), default="error", help="what to do with a repeated (user, item)")
+    option("--unknown-items", choices=("error", "keep", "drop"), default="error", help="interactions with items not in --items")
+    option("--out", type=Path, required=True, help="folder to make")
 
-    train = add(
-        "train",
-        _train,
-        "Train the hybrid into a new run directory.",
-        "whyrec train --data data/ml-100k --out runs/a --split random --seed 0",
-    )
-    train.add_argument("--data", type=Path, required=True, help="a folder of a known format or a prepared one")
-    train.add_argument("--out", type=Path, required=True, help="run directory to make")
-    train.add_argument("--config", type=Path, help="TOML file; see configs/")
-    train.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="e.g. k=20 ease.reg=100 components=ease,bert",
-    )
-    train.add_argument("--split", help="random, leave-last, time or cold-items")
-    train.add_argument("--test", type=Path, help="judge on this table instead of a split")
-    train.add_argument("--seed", type=int)
-    train.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"))
-    train.add_argument("--resume", action="store_true", help="go on with an interrupted training")
 
-    recommend = add(
-        "recommend", _recommend, "Write top-K lists.", "whyrec recommend --run runs/a --users all --k 10 --out topk.csv"
-    )
-    _run_option(recommend)
-    recommend.add_argument("--users", help="all, or ids separated by commas")
-    recommend.add_argument(
-        "--history", type=Path, help="a table with a column item_id, oldest first: recommend for this history instead"
-    )
-    recommend.add_argument("--k", type=int, default=10)
-    recommend.add_argument("--weights", help="e.g. ease=1,bert=0.5; the others keep what was learned")
-    recommend.add_argument("--out", type=Path, help=".csv or .parquet (default: print)")
-    recommend.add_argument("--json", action="store_true", help="print JSON rows")
+def _train_options(add: Add) -> None:
+    example = "whyrec train --data data/ml-100k --out runs/a --split random --seed 0"
+    option = add("train", _train, "Train the hybrid into a new run directory.", example).add_argument
+    option("--data", type=Path, required=True, help="a folder of a known format or a prepared one")
+    option("--out", type=Path, required=True, help="run directory to make")
+    option("--config", type=Path, help="TOML file; see configs/")
+    settings = "e.g. k=20 ease.reg=100 components=ease,bert"
+    option("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="assignments", help=settings)
+    option("--split", help="random, leave-last, time or cold-items")
+    option("--test", type=Path, help="judge on this table instead of a split")
+    option("--seed", type=int)
+    option("--device", choices=("auto", "cpu", "cuda", "mps"))
+    option("--resume", action="store_true", help="go on with an interrupted training")
 
-    evaluate = add(
-        "evaluate",
-        _evaluate,
-        "Judge a run on its test set; the run counts how often.",
-        "whyrec evaluate --run runs/a --k 10 --segments gender,activity",
-    )
-    _run_option(evaluate)
-    evaluate.add_argument("--test", type=Path, help="judge on this table instead of the run's own test part")
-    evaluate.add_argument("--k", type=int, default=10)
-    evaluate.add_argument("--hide", choices=("met", "liked"), help="what lists hide (default: as the run was trained)")
-    evaluate.add_argument("--segments", default="", help="user columns or activity, comma-separated")
-    evaluate.add_argument("--json", action="store_true", help="print JSON rows")
 
-    compare = add("compare", _compare, "Paired differences between runs on one test set.", "whyrec compare --runs runs/a runs/b")
-    compare.add_argument("--runs", type=Path, nargs="+", required=True, help="the first is what the others are compared with")
-    compare.add_argument("--k", type=int, default=10)
-    compare.add_argument("--json", action="store_true", help="print JSON rows")
+def _recommend_options(add: Add) -> None:
+    example = "whyrec recommend --run runs/a --users all --k 10 --out topk.csv"
+    option = add("recommend", _recommend, "Write top-K lists.", example).add_argument
+    option("--run", type=Path, required=True, help="run directory")
+    option("--users", help="all, or ids separated by commas")
+    option("--history", type=Path, help="a table with a column item_id, oldest first: recommend for this history instead")
+    option("--k", type=int, default=10)
+    option("--weights", help="e.g. ease=1,bert=0.5; the others keep what was learned")
+    option("--out", type=Path, help=".csv or .parquet (default: print)")
+    option("--json", action="store_true", help="print JSON rows")
 
+
+def _evaluate_options(add: Add) -> None:
+    example = "whyrec evaluate --run runs/a --k 10 --segments gender,activity"
+    option = add("evaluate", _evaluate, "Judge a run on its test set; the run counts how often.", example).add_argument
+    option("--run", type=Path, required=True, help="run directory")
+    option("--test", type=Path, help="judge on this table instead of the run's own test part")
+    option("--k", type=int, default=10)
+    option("--hide", choices=("met", "liked"), help="what lists hide (default: as the run was trained)")
+    option("--segments", default="", help="user columns or activity, comma-separated")
+    option("--json", action="store_true", help="print JSON rows")
+
+
+def _compare_options(add: Add) -> None:
+    example = "whyrec compare --runs runs/a runs/b"
+    option = add("compare", _compare, "Paired differences between runs on one test set.", example).add_argument
+    option("--runs", type=Path, nargs="+", required=True, help="the first is what the others are compared with")
+    option("--k", type=int, default=10)
+    option("--json", action="store_true", help="print JSON rows")
+
+
+def _dashboard_options(add: Add) -> None:
     dashboard = add("dashboard", _dashboard, "Open the dashboard in a browser.", "whyrec dashboard --run runs/a --port 8501")
     dashboard.add_argument("--run", type=Path, help="run to open first (default: the newest under --runs)")
     dashboard.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
-    _server_options(dashboard)
-
     demo = add("demo", _demo, "Fetch MovieLens-100K, train, and open the dashboard; reuses what is there.", "whyrec demo")
     demo.add_argument("--no-dashboard", action="store_true", help="stop after training and evaluating")
-    _server_options(demo)
-    return parser
-
-
-def _run_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--run", type=Path, required=True, help="run directory")
-
-
-def _server_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--port", type=int, default=8501)
-    command.add_argument("--address", default="127.0.0.1", help="interface to listen on (default: this machine alone)")
+    for command in (dashboard, demo):
+        command.add_argument("--port", type=int, default=8501)
+        command.add_argument("--address", default="127.0.0.1", help="interface to listen on (default: this machine alone)")
 
 
 def _fetch(args: argparse.Namespace) -> None:
-    from recsys_core.fetch import fetch
+    from recsys_core.fetch import LICENCE, fetch
 
     out = fetch(args.name, args.out or Path("data") / args.name)
-    print(f"{args.name} is in {out}")
+    print(f"{LICENCE}\n{args.name} is in {out}")
 
 
 def _prepare(args: argparse.Namespace) -> None:
@@ -180,6 +164,7 @@ def _prepare(args: argparse.Namespace) -> None:
         mapping=_pairs(args.mapping, "--map"),
         text=_names(args.text),
         lists=_names(args.lists) or [],
+        attributes=_names(args.attributes),
         threshold=args.threshold,
         delimiter=args.delimiter,
         encoding=args.encoding,
@@ -377,12 +362,6 @@ def _number(text: str, name: str) -> float:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _version() -> str:
-    from recsys_core import __version__
-
-    return __version__
 
 
 if __name__ == "__main__":

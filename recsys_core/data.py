@@ -209,7 +209,7 @@ class Catalog:
         """The indicator of the attribute with the most values an item (genres, tags), or None if there is no attribute."""
         if not self.attributes:
             return None
-        return self.indicator(max(self.attributes, key=lambda a: sum(len(v) for v in self.frame[a].tolist())))
+        return self.indicator(max(self.attributes, key=lambda a: self.indicator(a).nnz))
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,11 @@ class Dataset:
         return replace(self, interactions=self.interactions[rows])
 
     def histories(self) -> Histories:
-        """Liked interactions, one row a user, (n_users, n_items), values 1."""
+        """Liked interactions, one row a user, (n_users, n_items), values 1; built once, so treat it as frozen."""
+        return self._histories
+
+    @cached_property
+    def _histories(self) -> Histories:
         return histories_of(self.interactions[self.liked], len(self.users), len(self.items))
 
     def met(self) -> Histories:

@@ -7,6 +7,7 @@ Gurevych 2019); a text that is empty has a row of NaN. torch and transformers ar
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -186,7 +187,11 @@ def encode_cached(
         vectors = Encoder.load(name, device).encode(list(new.values()), max_length=max_length)
         store |= dict(zip(new, vectors, strict=True))
         _write_cache(file, store)
-    dim = len(next(iter(store.values()), ()))
+    dim = (
+        len(next(iter(store.values())))
+        if store
+        else json.loads((folder / "config.json").read_text("utf-8")).get("hidden_size", 0)
+    )
     rows = [store[key] if text else np.full(dim, np.nan, np.float32) for key, text in zip(keys, texts, strict=True)]
     out = np.array(rows, np.float32).reshape(len(texts), dim)
     return unit(out) if normalize else out
@@ -240,13 +245,15 @@ def write_whole(file: Path, arrays: dict[str, NDArray[Any]], facts: dict[str, st
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars of transformers, as they are before and after."""
+    """No progress bars and load reports of transformers; its settings are put back."""
     from transformers.utils import logging as transformers_logging
 
-    shown = transformers_logging.is_progress_bar_enabled()
+    shown, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(level)
         if shown:
             transformers_logging.enable_progress_bar()

@@ -5,6 +5,7 @@ Each fitted component is a stage kept beside the run (`.<name>.partial/`), so a 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import fcntl
 import json
@@ -139,9 +140,8 @@ def _fit_all(dataset: Dataset, split: Split, settings: Settings, folder: Path, s
     for name in settings.components:
         tuned[name] = _stage(folder / "tuned" / name, partial(_tune, name, early, judge, settings))
         facts = tuned[name].facts
-        say(
-            f"{name}: NDCG@{settings.k} {facts['ndcg']:.4f} on validation, best of {len(facts['trials'])} in {facts['seconds']:.1f} s"
-        )
+        tried = len(facts["trials"])
+        say(f"{name}: NDCG@{settings.k} {facts['ndcg']:.4f} on validation, best of {tried} in {facts['seconds']:.1f} s")
 
     def fit_as(stage: str, names: Iterable[str], data: Dataset) -> dict[str, Fitted]:
         return {n: _stage(folder / stage / n, partial(_fit, n, tuned[n].scorer.config, data, settings)) for n in names}
@@ -166,22 +166,48 @@ def make_judge(dataset: Dataset, split: Split, settings: Settings) -> Judge:
 
 
 def _tune(name: str, data: Dataset, judge: Judge, settings: Settings) -> Fitted:
-    """The best of the scorer's grid by validation NDCG; the first of equals."""
+    """One key of the scorer's `search` after the other, each value judged by validation NDCG with the best of the others.
+
+    Where an edge of three values or more wins, the grid grows on that side (a narrow grid makes a model look weak).
+    """
     started = time.perf_counter()
-    given = settings.scorers.get(name, {})
-    config = settings.scorer_config(name)
-    grid = scorer_class(name).grid(config) if settings.tune else [config]
-    grid = [c for c in grid if all(getattr(c, key) == getattr(config, key) for key in given)]
-    best, best_ndcg, trials = None, -1.0, []
-    for config in grid:
-        fitted = _fit(name, config, data, settings)
-        ndcg = judge.ndcg(fitted.scorer)
-        trials.append({"config": dataclasses.asdict(config), "ndcg": ndcg})
-        if ndcg > best_ndcg:
-            best, best_ndcg = fitted, ndcg
-    assert best is not None
+    cls, config = scorer_class(name), settings.scorer_config(name)
+    best = _fit(name, config, data, settings)
+    best_ndcg = judge.ndcg(best.scorer)
+    trials = [{"config": dataclasses.asdict(config), "ndcg": best_ndcg}]
+    keys = [k for k in cls.search if k not in settings.scorers.get(name, {})] if settings.tune else []
+    for key in keys:
+        waiting, seen = list(cls.search[key]), {getattr(config, key)}
+        while waiting:
+            value = waiting.pop(0)
+            if value in seen:
+                continue
+            seen.add(value)
+            trial = replace(best.scorer.config, **{key: value})
+            fitted = _rescored(best, trial) if key in cls.only_scoring else _fit(name, trial, data, settings)
+            ndcg = judge.ndcg(fitted.scorer)
+            trials.append({"config": dataclasses.asdict(trial), "ndcg": ndcg})
+            if ndcg > best_ndcg:
+                best, best_ndcg = fitted, ndcg
+            if not waiting and len(seen) < 8:
+                waiting = _wider(sorted(seen), getattr(best.scorer.config, key))
     facts = {"ndcg": best_ndcg, "trials": trials, "epochs": best.facts["epochs"], "seconds": time.perf_counter() - started}
     return Fitted(best.scorer, facts)
+
+
+def _rescored(fitted: Fitted, config: Any) -> Fitted:
+    """The same fit under a config that differs only in how it scores."""
+    scorer = copy.copy(fitted.scorer)
+    scorer.config = config
+    return Fitted(scorer, fitted.facts)
+
+
+def _wider(tried: list[Any], best: Any) -> list[Any]:
+    """The next value beyond the winning edge of a geometric grid, or nothing."""
+    if len(tried) < 3 or not all(isinstance(v, int | float) and v > 0 for v in tried):
+        return []
+    ratio = tried[-1] / tried[-2] if best == tried[-1] else tried[0] / tried[1] if best == tried[0] else None
+    return [] if ratio is None else [type(best)(best * ratio)]
 
 
 def _fit(name: str, config: Any, data: Dataset, settings: Settings) -> Fitted:

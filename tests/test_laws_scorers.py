@@ -17,7 +17,7 @@ from recsys_core.scorers.base import LinearScorer, Scorer
 
 # small, quick settings for scorers whose defaults are made for real data
 SETTINGS: dict[str, dict[str, Any]] = {
-    "factors": {"dim": 8, "epochs": 15, "weight_decay": 1.0},
+    "factors": {"dim": 8, "steps": 40, "weight_decay": 1.0},
     "bert": {"epochs": 4, "dim": 8},
     "cross_encoder": {"epochs": 1, "max_pairs": 60, "batch_size": 8},
 }

@@ -30,7 +30,7 @@ def write(folder: Path, **files: str) -> Path:
 def original_100k(folder: Path) -> Path:
     rows = [  # id, title, genres (positions of the 19 flags)
         ("1", "Toy Story (1995)", (3, 4, 5)),
-        ("2", "Misérables, Les (1995)", (8,)),
+        ("2", "Misérables, Les (1995)", (8, 10, 12, 18)),
         ("3", "unknown", (0,)),
     ]
     items = "".join(
@@ -51,7 +51,8 @@ def recbole_100k(folder: Path) -> Path:
             "ml-100k_inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
             "2\t1\t5\t881250949\n1\t2\t3\t881250950\n1\t1\t4\t881250940\n",
             "ml-100k_item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
-            "1\tToy Story\t1995\tAnimation Children's Comedy\n2\tMisérables, Les\t1995\tDrama\n3\tunkonwn\tunkonwn\tunknown\n",
+            "1\tToy Story\t1995\tAnimation Children's Comedy\n"
+            "2\tMisérables, Les\t1995\tDrama Film-Noir Musical Western\n3\tunkonwn\tunkonwn\tunknown\n",
             "ml-100k_user": "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n"
             "1\t24\tM\ttechnician\t85711\n2\t53\tF\tother\t94043\n",
         },
@@ -136,8 +137,16 @@ def test_a_changed_rating_is_seen(tmp_path: Path) -> None:  # the check above ca
 def test_movielens_100k_by_hand(tmp_path: Path) -> None:
     data = load_dataset(original_100k(tmp_path))
     assert data.catalog.titles.tolist() == ["Toy Story", "Misérables, Les", "unknown"]
-    assert data.catalog.texts == ["Toy Story (1995). Animation, Children's, Comedy", "Misérables, Les (1995). Drama", "unknown"]
-    assert data.catalog.frame["genres"].tolist() == [("Animation", "Children's", "Comedy"), ("Drama",), ()]
+    assert data.catalog.texts == [
+        "Toy Story (1995). Animation, Children's, Comedy",
+        "Misérables, Les (1995). Drama, Film-Noir, Musical, Western",
+        "unknown",
+    ]
+    assert data.catalog.frame["genres"].tolist() == [
+        ("Animation", "Children's", "Comedy"),
+        ("Drama", "Film-Noir", "Musical", "Western"),
+        (),
+    ]
     assert data.catalog.frame["year"].tolist() == [("1995",), ("1995",), ()]
     assert data.user_table.to_dict("list") == {"gender": ["M", "F"], "age": [24, 53], "occupation": ["technician", "other"]}
     assert data.liked.tolist() == [True, False, True]
@@ -202,7 +211,7 @@ def test_mapping_scopes_lists_and_notes(tmp_path: Path) -> None:
     write(
         tmp_path,
         plays_csv="uid,movie,weight\n7,10,3\n7,2,1\n8,99,2\n7,10,4\n",
-        films_csv='id,name,cast,plot,image\n10,Heat,"A, B","[""One."", ""<b>Two</b> &amp; three""]",h.jpg\n2,Big,,,\n',
+        films_csv='id,movie,name,cast,plot,image\n10,x,Heat,"A, B","[""One."", ""<b>Two</b> &amp; three""]",h.jpg\n2,y,Big,,,\n',
         people_csv="uid,age\n8,31\n",
     )
     data = read_tables(
@@ -219,7 +228,7 @@ def test_mapping_scopes_lists_and_notes(tmp_path: Path) -> None:
     assert data.interactions.value.tolist() == [3 + 4, 1, 2]
     assert data.catalog.titles.tolist() == ["Heat", "Big", "99"]
     assert data.catalog.texts == ["Heat. One. Two & three", "Big", ""]
-    assert data.catalog.attributes == ["cast"]
+    assert data.catalog.attributes == ["movie", "cast"]
     assert data.catalog.frame["cast"].tolist() == [("A", "B"), (), ()]
     assert data.catalog.frame["image"].tolist() == ["h.jpg", "", ""]
     assert data.user_table["age"].tolist()[0] == 31
@@ -353,12 +362,12 @@ def test_a_damaged_prepared_folder_is_refused(file: str, text: str | None, tmp_p
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_line_ends_and_encodings_of_spreadsheets(ending: str, encoding: str, tmp_path: Path) -> None:
-    text = ending.join(["user_id,item_id,rating", "é,x,1", "b,y,2", "b,x,oops", ""])
+    text = ending.join(["user_id,item_id,rating", "007,é,1", "01,y,2", "01,é,oops", ""])
     (tmp_path / "e.csv").write_bytes(text.encode(encoding))
     with pytest.raises(UserError, match="row 4, rating: 'oops'"):
         read_tables(tmp_path / "e.csv", encoding=encoding.removesuffix("-sig"))
     (tmp_path / "e.csv").write_bytes(text.replace("oops", "3").encode(encoding))
-    assert read_tables(tmp_path / "e.csv", encoding=encoding.removesuffix("-sig")).users.ids.tolist() == ["b", "é"]
+    assert read_tables(tmp_path / "e.csv", encoding=encoding.removesuffix("-sig")).users.ids.tolist() == ["01", "007"]
 
 
 def test_a_column_called_text_is_the_text_and_a_missing_title_is_the_id(tmp_path: Path) -> None:

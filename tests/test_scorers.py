@@ -61,7 +61,7 @@ def test_gram_is_the_same_in_blocks() -> None:
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 def test_fold_in_minimises_the_loss_it_says(loss: str) -> None:
     data = random_world()
-    config = factors.FactorsConfig(dim=4, epochs=5, loss=loss, weight_decay=2.0, positive_weight=5.0)
+    config = factors.FactorsConfig(dim=4, steps=20, loss=loss, weight_decay=2.0, positive_weight=5.0)
     model = factors.Model(config).fit(data, rng())
     row = data.histories()[[3]]
     v = np.nan_to_num(model.item_vectors_).astype(float)

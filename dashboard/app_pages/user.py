@@ -18,7 +18,7 @@ def page(run: Run) -> None:
     now = state.choice(run)
     st.title(t("user.title", user=now.person.user), anchor=False)
     with st.container(key="body"):
-        left, right = st.columns([3, 7], gap="medium")
+        left, right = st.columns([1, 3], gap="small")
     with left:
         who(now)
         past(now)
@@ -46,8 +46,7 @@ def past(now: Choice) -> None:
         return
     if not now.person.n_likes:
         st.info(t("history.no_likes"), icon=":material/person_add:")
-    more = " " + t("history.withheld", n=withheld) if withheld else ""
-    st.caption(t("history.some", n=len(frame), likes=now.person.n_likes) + more)
+    st.caption(known(now, len(frame), withheld))
     sorts = {key: plain(f"history.sort.{key}") for key in ("time", "title", "value")}
     sort = st.segmented_control(
         plain("history.sort"), list(sorts), format_func=sorts.get, default="time", required=True, label_visibility="collapsed"
@@ -68,20 +67,29 @@ def past(now: Choice) -> None:
     )
 
 
+def known(now: Choice, n: int, withheld: int) -> str:
+    """What the history holds, what a like is, and what is kept back."""
+    words = [t("history.some", n=n, likes=now.person.n_likes)]
+    if (threshold := now.run.dataset.threshold) is not None:
+        words.append(t("history.threshold", threshold=threshold))
+    if withheld:
+        words.append(t("history.withheld", n=withheld))
+    return " ".join(words)
+
+
 @st.fragment
 def blend(run: Run, draw: Callable[[Choice, UserList], None]) -> None:
     """Sliders in the sidebar; a move computes and draws the list again, and nothing else."""
     learned = run.model.blend
     low, high, step = browse.weight_range(learned)
     shares = browse.weight_shares(state.choice(run).blend)
-    st.subheader(plain("blend"), help=t("blend.help"), anchor=False)
+    st.subheader(plain("blend"), help=t("blend.help", learned=tables.weights(learned)), anchor=False)
     with st.container(key="weights"):
-        for name, weight in zip(learned.names, learned.weights, strict=True):
+        for name in learned.names:
             with st.container(key=f"weight-{style.slug(name)}"):
                 track, share = st.columns([5, 1], vertical_alignment="center", gap="small")
-                told = t("blend.weight.help", learned=weight)
                 key = state.weight_key(run, name)
-                track.slider(name, low, high, step=step, format="%.2f", key=key, help=told, on_change=state.touched)
+                track.slider(name, low, high, step=step, format="%.2f", key=key, on_change=state.touched)
                 share.caption(t("blend.share", share=shares[name]))
     st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
     st.number_input(plain("k"), 1, state.MOST, key="k", on_change=state.touched)
@@ -107,7 +115,7 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList)
             st.info(t("list.none"), icon=":material/block:")
             return
         st.markdown(lead(now, found))
-        table(found)
+        table(found, bool(now.moved))
         st.caption(sureness(now))
         gone(found)
         parts(found)
@@ -128,19 +136,20 @@ def lead(now: Choice, found: UserList) -> str:
     return t("list.learned", n=found.n_candidates, first=chance.iloc[0], last=chance.iloc[-1]) + short
 
 
-def table(found: UserList) -> None:
+def table(found: UserList, moved: bool) -> None:
+    """The list; the column of moves is there when weights are."""
     config = st.column_config
     columns = {
-        "rank": config.NumberColumn(plain("column.rank"), format="#%d", width=45),
-        "move": config.TextColumn(plain("column.move"), help=plain("column.move.help"), width=95),
-        "title": config.TextColumn(plain("column.title"), width="medium"),
-        "year": config.TextColumn(plain("column.year"), width=50),
-        "tags": config.ListColumn(plain("column.tags"), width="medium"),
-        "percent": config.NumberColumn(plain("column.percent"), format="%.0f%%", help=plain("column.percent.help"), width=60),
-        "bar": config.ImageColumn(plain("column.bar"), help=plain("column.bar.help"), width=150),
+        "rank": config.NumberColumn(plain("column.rank"), format="#%d", width=42),
+        "move": config.TextColumn(plain("column.move"), help=plain("column.move.help"), width=92),
+        "title": config.TextColumn(plain("column.title"), width=172),
+        "year": config.TextColumn(plain("column.year"), width=48),
+        "tags": config.ListColumn(plain("column.tags"), width=120),
+        "percent": config.NumberColumn(plain("column.percent"), format="%.0f%%", help=plain("column.percent.help"), width=54),
+        "bar": config.ImageColumn(plain("column.bar"), help=plain("column.bar.help"), width=146),
     }
     view = tables.list_view(found.frame)
-    order = ["rank", "move", "title", "year", "percent", "bar", "tags"]
+    order = ["rank", *(["move"] if moved else []), "title", "year", "percent", "bar", "tags"]
     st.dataframe(
         view, column_config=columns, column_order=order, hide_index=True, height=tables.height(view, 20), row_height=tables.ROW
     )

@@ -275,7 +275,7 @@ class Trainer:
         return loss
 
     def _in_batch(self, users: Any, items: Any, bias: Any, row: Any, item: Any, pick: Any) -> torch.Tensor:
-        """One hidden like a row (entry `pick`) against those of the other rows, corrected for their popularity (Yi et al. 2019)."""
+        """One hidden like a row (entry `pick`) against the other rows', corrected for their popularity (Yi et al. 2019)."""
         import torch
 
         rows, chosen, n_items = row[pick], item[pick], len(items)

@@ -33,14 +33,11 @@ class Scorer(ABC):
 
     Config: ClassVar[type[Any]] = NoConfig
     reads_text: ClassVar[bool] = False  # whether permuting item texts may change its scores
+    search: ClassVar[dict[str, tuple[Any, ...]]] = {}  # settings to try on validation data, one key after the other
+    only_scoring: ClassVar[tuple[str, ...]] = ("decay",)  # keys that `fit` does not read, so trying them needs no new fit
 
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config
-
-    @classmethod
-    def grid(cls, config: Any) -> list[Any]:
-        """Configurations to choose from on validation data, the given one first; by default just that one."""
-        return [config]
 
     @abstractmethod
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:

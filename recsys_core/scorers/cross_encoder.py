@@ -63,7 +63,7 @@ class Pairs:
 
 
 def make_pairs(likes: Histories, usable: NDArray[np.bool_], config: Config, rng: np.random.Generator) -> Pairs:
-    """Likes with what the same row liked before (or at the same time), and for each of them `negatives` items of the row's others.
+    """Likes with what the same row liked before (or at the same time); for each of them `negatives` items that the row has not.
 
     Positives and negatives are `usable` items (those with text). At most `max_pairs` in all, a random choice.
     """

@@ -5,8 +5,8 @@ In: liked interactions (and item attributes as extra rows). Out: dense item-item
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,7 @@ class Model(LinearScorer):
     """Embarrassingly shallow autoencoder (Steck 2019, arXiv:1905.03375, eq. 8)."""
 
     Config = EaseConfig
-
-    @classmethod
-    def grid(cls, config: EaseConfig) -> list[EaseConfig]:
-        return [config, *(replace(config, reg=r) for r in (50.0, 100.0, 400.0, 800.0))]
+    search: ClassVar[dict[str, tuple[Any, ...]]] = {"reg": (100.0, 200.0, 400.0), "decay": (0.0, 5.0, 20.0)}
 
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         g = gram(dataset.histories())

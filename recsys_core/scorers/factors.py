@@ -5,9 +5,9 @@ In: liked interactions. Out: item vectors V; a history's vector u minimises the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,8 @@ class FactorsConfig:
     loss: "mse" (squared error on 0/1 over all pairs, likes weighing more) or "bce" (logistic); for solver "torch".
     solver: "torch", or "als" (alternating least squares of the implicit library; extra `als`).
     positive_weight: what a like weighs against an unobserved pair.
-    weight_decay: L2 on the vectors, in the units of the summed loss of one user.
+    weight_decay: L2 on the vectors, in the units of the summed loss.
+    steps: gradient steps of `batch_size` users each.
     decay: recency of the history in events, 0 = off.
     """
 
@@ -38,7 +39,7 @@ class FactorsConfig:
     solver: str = "torch"
     positive_weight: float = 10.0
     weight_decay: float = 10.0
-    epochs: int = 30
+    steps: int = 150
     lr: float = 0.05
     batch_size: int = 256
     decay: float = 0.0
@@ -48,18 +49,15 @@ class Model(Scorer):
     """Implicit-feedback matrix factorisation (Hu, Koren & Volinsky 2008, eq. 3 and 4) trained by gradient or by ALS."""
 
     Config = FactorsConfig
+    search: ClassVar[dict[str, tuple[Any, ...]]] = {"weight_decay": (10.0, 30.0), "dim": (32, 64), "decay": (0.0, 5.0, 20.0)}
     item_vectors_: NDArray[np.float32]  # (n_items, dim); NaN rows = never liked in training
-
-    @classmethod
-    def grid(cls, config: FactorsConfig) -> list[FactorsConfig]:
-        return [config, *(replace(config, dim=d, weight_decay=w) for d, w in ((32, 30.0), (64, 30.0)))]
 
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         solvers: dict[str, Callable[..., NDArray[np.float32]]] = {"torch": _by_gradient, "als": _by_als}
         if self.config.solver not in solvers:
             raise unknown("solver", self.config.solver, solvers)
-        if self.config.loss not in ("mse", "bce"):
-            raise unknown("loss", self.config.loss, ("mse", "bce"))
+        if self.config.loss not in _FOLD_IN:
+            raise unknown("loss", self.config.loss, _FOLD_IN)
         histories = dataset.histories()
         vectors = solvers[self.config.solver](self.config, histories, rng)
         never = np.bincount(histories.items, minlength=histories.n_items) == 0
@@ -70,11 +68,7 @@ class Model(Scorer):
     def fold_in(self, histories: Histories) -> NDArray[np.float32]:
         """(n_rows, dim) vectors that minimise the loss of these rows with the item vectors fixed; zero for an empty row."""
         known = np.nan_to_num(self.item_vectors_).astype(np.float64)
-        return (
-            _fold_in_bce(self.config, known, histories)
-            if self.config.loss == "bce"
-            else _fold_in_mse(self.config, known, histories)
-        )
+        return _FOLD_IN[self.config.loss](self.config, known, histories)
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         vectors = self.item_vectors_ if items is None else self.item_vectors_[items]
@@ -133,33 +127,51 @@ def _by_als(config: FactorsConfig, histories: Histories, rng: np.random.Generato
 
 
 def _by_gradient(config: FactorsConfig, histories: Histories, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Adam over user batches; each step sees the batch's full rows, so unobserved pairs need no sampling."""
+    """Adam on the item vectors alone: each step folds a batch of users in, exactly, and then moves the items.
+
+    The users' vectors are the minimisers given V, so this is the gradient of the loss after folding in (variable projection,
+    Golub & Pereyra 1973): training sees users as serving does, and its length need not grow with their number.
+    A step sees the batch's full rows, so unobserved pairs need no sampling.
+    """
     import torch
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng.integers(2**63)))
-        users = torch.nn.Parameter(0.1 * torch.randn(len(histories), config.dim))
-        items = torch.nn.Parameter(0.1 * torch.randn(histories.n_items, config.dim))
-        optimiser = torch.optim.Adam([users, items], lr=config.lr)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.epochs)
-        for _ in range(config.epochs):
-            for rows in np.array_split(rng.permutation(len(histories)), max(1, len(histories) // config.batch_size)):
-                loss = _loss(config, users[torch.from_numpy(rows)], items, histories[rows], share=len(rows) / len(histories))
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-            schedule.step()
+    items = torch.nn.Parameter(torch.from_numpy(rng.normal(0, 0.1, (histories.n_items, config.dim)).astype(np.float32)))
+    optimiser = torch.optim.Adam([items], lr=config.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    users = np.flatnonzero(histories.lengths > 0)
+    for batch in _batches(users, config, rng):
+        block = histories[batch]
+        folded = _FOLD_IN[config.loss](config, items.detach().numpy().astype(np.float64), block)
+        loss = _loss(config, torch.from_numpy(folded), items, block, share=len(batch) / len(users))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
     return items.detach().numpy().copy()
+
+
+def _batches(users: NDArray[np.int64], config: FactorsConfig, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """`steps` batches, going through all users in a new random order each time round."""
+    size = min(config.batch_size, len(users))
+    waiting = np.zeros(0, np.int64)
+    for _ in range(config.steps if size else 0):
+        if len(waiting) < size:
+            waiting = np.concatenate([waiting, rng.permutation(users)])
+        yield waiting[:size]
+        waiting = waiting[size:]
 
 
 def _loss(config: FactorsConfig, u: torch.Tensor, items: torch.Tensor, block: Histories, share: float) -> Any:
     import torch
 
-    x = torch.from_numpy(block.csr().toarray())  # (batch, n_items)
-    weight = 1 + (config.positive_weight - 1) * (x > 0)
+    x = torch.from_numpy(block.csr(config.decay or None).toarray())  # (batch, n_items)
+    weight = torch.where(x > 0, (config.positive_weight * x).clamp(min=1), 1.0)
     logit = u @ items.T
     if config.loss == "bce":
         fit = torch.nn.functional.binary_cross_entropy_with_logits(logit, (x > 0).float(), weight, reduction="sum")
     else:
         fit = (weight * (logit - (x > 0).float()) ** 2).sum()
-    return fit + config.weight_decay * ((u**2).sum() + share * (items**2).sum())
+    return fit + config.weight_decay * share * (items**2).sum()
+
+
+_FOLD_IN = {"mse": _fold_in_mse, "bce": _fold_in_bce}

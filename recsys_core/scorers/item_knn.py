@@ -5,8 +5,8 @@ In: liked interactions. Out: sparse item-item weights, so that score(h) = sum_j 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,7 @@ class Model(LinearScorer):
     """Item-based kNN with shrunk cosine (Sarwar et al. 2001; shrinkage after Bell & Koren 2007)."""
 
     Config = ItemKnnConfig
-
-    @classmethod
-    def grid(cls, config: ItemKnnConfig) -> list[ItemKnnConfig]:
-        return [config, *(replace(config, neighbours=n, power=p) for n in (50, 200) for p in (0.35, 0.5))]
+    search: ClassVar[dict[str, tuple[Any, ...]]] = {"power": (0.35, 0.5), "neighbours": (50, 100, 200), "decay": (0.0, 5.0, 20.0)}
 
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         histories = dataset.histories()

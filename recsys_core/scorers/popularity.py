@@ -5,8 +5,8 @@ In: liked interactions. Out: log(1 + sum over likes of 2^(-age / half_life)).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,8 @@ class Model(Scorer):
     """Most popular items (recent popularity with a half-life; Ji et al. 2020, arXiv:2005.13829)."""
 
     Config = PopularityConfig
+    search: ClassVar[dict[str, tuple[Any, ...]]] = {"half_life": (0.0, 0.02, 0.05, 0.2)}
     prior_: NDArray[np.float32]  # (n_items,)
-
-    @classmethod
-    def grid(cls, config: PopularityConfig) -> list[PopularityConfig]:
-        return [config, *(replace(config, half_life=h) for h in (0.02, 0.05, 0.2) if h != config.half_life)]
 
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         events = dataset.interactions[dataset.liked]

@@ -5,8 +5,8 @@ In: liked interactions, kept as the sparse matrix of neighbours. Out: sum over t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,9 @@ class Model(Scorer):
     """User-based kNN on binary likes (Herlocker et al. 1999). Not linear in the history: the cosine divides by its length."""
 
     Config = UserKnnConfig
+    search: ClassVar[dict[str, tuple[Any, ...]]] = {"neighbours": (50, 100, 200), "power": (1.0, 2.0), "decay": (0.0, 5.0, 20.0)}
     likes_: csr_array  # (n_training_users, n_items)
     known_: NDArray[np.bool_]  # (n_items,) liked by anyone
-
-    @classmethod
-    def grid(cls, config: UserKnnConfig) -> list[UserKnnConfig]:
-        return [config, *(replace(config, neighbours=n, power=p) for n in (50, 200) for p in (1.0, 2.0))]
 
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         likes = dataset.histories().csr()
@@ -45,20 +42,26 @@ class Model(Scorer):
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         votes_for = self.likes_ if items is None else self.likes_[:, items]
         known = self.known_ if items is None else self.known_[items]
-        norms = np.sqrt(self.likes_.sum(axis=1))  # (n_training_users,)
+        unit = _unit_rows(self.likes_).T.tocsr()  # (n_items, n_training_users)
         out = np.empty((len(histories), votes_for.shape[1]), np.float32)
-        for rows, block in histories.blocks(1024):
-            h = block.csr(self.config.decay or None)
-            length = np.sqrt(h.multiply(h).sum(axis=1))
-            cosine = (h @ self.likes_.T).toarray() / np.maximum(np.outer(length, norms), 1e-9)
-            out[rows] = _nearest(cosine, self.config.neighbours, self.config.power) @ votes_for
+        for rows, block in histories.blocks(256):
+            cosine = (_unit_rows(block.csr(self.config.decay or None)) @ unit).toarray()
+            out[rows] = (_nearest(cosine, self.config.neighbours, self.config.power) @ votes_for).toarray()
         out[:, ~known] = np.nan
         return out
 
 
-def _nearest(cosine: NDArray[np.float32], k: int, power: float) -> NDArray[np.float32]:
-    """Zero all but each row's k largest similarities (ties at the edge are all kept), raised to `power`."""
+def _unit_rows(matrix: csr_array) -> csr_array:
+    """Rows divided by their length; empty rows stay empty."""
+    length = np.sqrt(matrix.multiply(matrix).sum(axis=1))
+    scaled = matrix.copy()
+    scaled.data = matrix.data / np.repeat(length, np.diff(matrix.indptr)).astype(np.float32)
+    return scaled
+
+
+def _nearest(cosine: NDArray[np.float32], k: int, power: float) -> csr_array:
+    """Each row's k largest similarities (ties at the edge are all kept), raised to `power`; the others are zero."""
     if k < cosine.shape[1]:
         edge = -np.partition(-cosine, k - 1, axis=1)[:, k - 1 : k]
         cosine = np.where(cosine >= edge, cosine, 0)
-    return np.asarray(cosine**power, dtype=np.float32)
+    return csr_array(cosine**power)
