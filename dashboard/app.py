@@ -62,9 +62,11 @@ def pick_run(paths: dict[str, Path]) -> Run | None:
     try:
         with st.spinner(plain("run.opening")):
             run = state.open_run(paths[name])
-    except (UserError, OSError, ValueError, KeyError) as error:
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # A file of another version may not fit at all; whatever it is, the page says it.
         st.error(t("run.failed"), icon=":material/error:")
-        st.code(str(error), language=None, wrap_lines=True)
+        told_why = str(error) if isinstance(error, UserError) else plain("run.unfit", name=name, error=repr(error))
+        st.code(told_why, language=None, wrap_lines=True)
         return None
     told.caption(headline(run))
     return run

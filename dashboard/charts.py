@@ -20,9 +20,10 @@ COLOURS = {
     "factors": "#56B4E9",  # sky
     "popularity": "#8C8C8C",  # grey
     "cross_encoder": "#D55E00",  # vermilion
-    "als": "#F0E442",  # yellow
+    "cold": "#F0E442",  # yellow
+    "next_item": "#7A5195",  # violet
 }
-OTHERS = ("#D55E00", "#F0E442", "#7A5195", "#A6761D", "#4B6A2A")  # for components without a colour of their own
+OTHERS = ("#4B6A2A", "#B3446C", "#1B4B5A", "#8DB600", "#654522")  # for components without a colour of their own
 AXIS = "#8A8F98"  # reads on white and on black
 BAR = (130, 28)  # pixels; as high as a table row lets it be, or the table would stretch and cut it
 
@@ -47,28 +48,39 @@ def parts_chart(frame: pd.DataFrame, *, axis: str, total: str, missing: str) -> 
     """
     names = components(frame)
     rows = [f"{rank}  {_short(title)}" for rank, title in zip(frame["rank"], frame["title"], strict=True)]
-    figure = go.Figure()
+    bars = []
     for name, colour in colours(names).items():
-        part = frame[f"part_{name}"]
+        part, word = frame[f"part_{name}"], html.escape(name)
         said = [missing if pd.isna(v) else f"{v:+.2f}" for v in part]
-        hover = "%{y}<br>" + html.escape(name) + " %{customdata}<extra></extra>"
-        bar = {"name": html.escape(name), "marker_color": colour, "customdata": said, "hovertemplate": hover}
-        figure.add_bar(x=part.fillna(0), y=rows, orientation="h", **bar)
-    ends = frame[[f"part_{n}" for n in names]].clip(lower=0).sum(axis=1)
-    labels = [f" {v:.2f}" for v in frame["logit"]]
-    style = {"mode": "text", "textposition": "middle right", "showlegend": False, "hoverinfo": "skip", "cliponaxis": False}
-    figure.add_scatter(x=ends, y=rows, text=labels, name=html.escape(total), **style)
-    figure.update_layout(
-        barmode="relative",
-        bargap=0.35,
-        height=86 + 26 * len(rows),
-        margin={"l": 8, "r": 48, "t": 34, "b": 44},
-        legend={"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0, "xref": "container", "traceorder": "normal"},
-        xaxis={"title": axis, "zeroline": True, "zerolinecolor": AXIS, "zerolinewidth": 1.5, "fixedrange": True},
-        yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": "", "title": None},
-        uirevision="parts",
-    )
-    return figure
+        hover = "%{y}<br>" + word + " %{customdata}<extra></extra>"
+        style = {"marker": {"color": colour}, "customdata": said, "hovertemplate": hover}
+        bars.append({"type": "bar", "name": word, "x": part.fillna(0).tolist(), "y": rows, "orientation": "h", **style})
+    ends = {
+        "type": "scatter",
+        "x": frame[[f"part_{n}" for n in names]].clip(lower=0).sum(axis=1).tolist(),
+        "y": rows,
+        "text": [f" {v:.2f}" for v in frame["logit"]],
+        "name": html.escape(total),
+        "mode": "text",
+        "textposition": "middle right",
+        "showlegend": False,
+        "hoverinfo": "skip",
+        "cliponaxis": False,
+    }
+    return go.Figure({"data": [*bars, ends], "layout": _layout(len(rows), axis)})
+
+
+def _layout(n_rows: int, axis: str) -> dict[str, object]:
+    return {
+        "barmode": "relative",
+        "bargap": 0.35,
+        "height": 100 + 26 * n_rows,
+        "margin": {"l": 8, "r": 48, "t": 52, "b": 44},
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"size": 12}},
+        "xaxis": {"title": {"text": axis}, "zeroline": True, "zerolinecolor": AXIS, "zerolinewidth": 1.5, "fixedrange": True},
+        "yaxis": {"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
+        "uirevision": "parts",
+    }
 
 
 def _short(title: str, most: int = 34) -> str:

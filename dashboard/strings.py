@@ -17,7 +17,8 @@ TEXT = {
     "run.test": "NDCG@{k} **{mean:.3f}** ± {half:.3f} on the test set, n = {n:,} users",
     "run.valid": "NDCG@{k} **{mean:.3f}** on validation, which chose the settings and so flatters. Not tested yet.",
     "run.opening": "Opening the run and checking its files. This takes some seconds, once.",
-    "run.failed": "This run cannot be opened. Pick another one at the left, or:",
+    "run.failed": "This run cannot be opened. Pick another one at the left. The reason:",
+    "run.unfit": "{name}: made by another version of Whyrec, or damaged; train the run again ({error})",
     "user": "User",
     "user.search": "Find a user",
     "user.search.hint": "id or attribute",
@@ -99,8 +100,8 @@ TEXT = {
     "move.new": "new, was #{was}",
     "rank": "#{n}",
     "parts": "Where each score comes from",
-    "parts.lead": "{lead} adds the most: it is the largest part in **{n_lead} of {k}** items "
-    "and gives {lead_mean:.2f} of the {mean_above:.2f} log-odds by which these items stand above the base, on average.",
+    "parts.lead": "{lead} adds the most: it is the largest part in **{n_lead} of {k}** items. "
+    "On average it gives {lead_mean:+.2f} log-odds; all parts together come to {mean_above:+.2f} against the base.",
     "parts.flat": "No component lifts these items above the base: on average the parts come to {mean_above:+.2f} log-odds.",
     "parts.caption": "logit = base + Σ parts; part = weight * z, z = (score - mean) / standard deviation; "
     "probability = 1 / (1 + exp(-logit)). "

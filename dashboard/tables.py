@@ -12,7 +12,7 @@ from dashboard.strings import code, plain
 from recsys_core.hybrid import Blend
 
 Frame = pd.DataFrame
-ROW = 35  # pixels
+ROW = 35  # pixels, header and all
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # how a formula begins
 
@@ -89,7 +89,7 @@ def dated(frame: pd.DataFrame) -> bool:
 
 def height(frame: pd.DataFrame, most: int) -> int:
     """Pixels that a table needs to show all rows, or the first `most` and a scroll bar."""
-    return 37 + ROW * min(len(frame), most)
+    return ROW + ROW * min(len(frame), most)
 
 
 def file_name(*words: str) -> str:

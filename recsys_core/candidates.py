@@ -46,6 +46,10 @@ class Candidates:
         """(n, m) under a blend; -inf behind the end."""
         return np.where(self.items < 0, -np.inf, blend.logit(self.z, self.cold)).astype(np.float32)
 
+    def warm(self) -> Candidates:
+        """The same store without cold items."""
+        return replace(self, items=np.where(self.cold, -1, self.items), relevant=self.relevant & ~self.cold)
+
     def keep(self, components: NDArray[np.int64]) -> Candidates:
         """The same store seen through some of its components."""
         return replace(self, z=self.z[:, :, components])

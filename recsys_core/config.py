@@ -26,7 +26,7 @@ class Settings:
     scorers: settings by scorer name; fields of that scorer's config.
     """
 
-    components: tuple[str, ...] = ("popularity", "item_knn", "user_knn", "ease", "factors", "bert")
+    components: tuple[str, ...] = ("popularity", "ease", "factors", "next_item", "bert", "cold")
     split: str = "random"
     seed: int = 0
     device: str = "auto"

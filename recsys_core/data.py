@@ -107,8 +107,9 @@ class Histories:
         items: (nnz,) int32 internal item ids.
         values: (nnz,) float32, how much the event counts (1 = a plain like); finite.
         ages: (nnz,) float32, 0 = the row's latest event, 1 = the one before; ties share their mean rank.
-            Ages stay as they are when items are taken out (`keep`), so a score that is linear in the row stays linear.
+            Ages and sizes stay as they are when items are taken out (`keep`), so a score that is linear in the row stays so.
         n_items: width of the catalogue.
+        sizes: (n_rows,) float32, how many events the row had before any was taken out; None: as many as it has now.
     """
 
     indptr: NDArray[np.int64]
@@ -116,6 +117,7 @@ class Histories:
     values: NDArray[np.float32]
     ages: NDArray[np.float32]
     n_items: int
+    sizes: NDArray[np.float32] | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]], n_items: int) -> Histories:
@@ -145,9 +147,16 @@ class Histories:
     def rows(self) -> NDArray[np.int64]:  # (nnz,) row of each entry
         return np.repeat(np.arange(len(self)), self.lengths)
 
-    def csr(self, decay: float | None = None) -> csr_array:
-        """(n_rows, n_items) float32; `decay` = d gives each event the weight exp(-age / d) on top of its value."""
-        data = self.values if decay is None else self.values * np.exp(-self.ages / decay).astype(np.float32)
+    @cached_property
+    def full_sizes(self) -> NDArray[np.float32]:
+        """(n_rows,) `sizes`, or the present lengths."""
+        return self.lengths.astype(np.float32) if self.sizes is None else self.sizes
+
+    def csr(self, decay: float = 0.0, size_power: float = 0.0) -> csr_array:
+        """(n_rows, n_items) float32: value * exp(-age / decay) / size^size_power; decay 0 = all ages count alike."""
+        data = self.values * np.exp(-self.ages / decay) if decay else self.values
+        if size_power:
+            data = data / self.full_sizes[self.rows] ** size_power
         return csr_array((data.astype(np.float32), self.items, self.indptr), shape=self.shape)
 
     def __getitem__(self, rows: slice | NDArray[Any] | Sequence[int]) -> Histories:
@@ -156,13 +165,14 @@ class Histories:
         starts = self.indptr[:-1][rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         take = np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
-        return Histories(indptr, self.items[take], self.values[take], self.ages[take], self.n_items)
+        sizes = None if self.sizes is None else self.sizes[rows]
+        return Histories(indptr, self.items[take], self.values[take], self.ages[take], self.n_items, sizes)
 
     def keep(self, mask: NDArray[np.bool_]) -> Histories:
-        """The same rows with only the entries where `mask` (nnz,) is true; ages are kept."""
+        """The same rows with only the entries where `mask` (nnz,) is true; ages and sizes stay as they were."""
         lengths = np.bincount(self.rows[mask], minlength=len(self))
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Histories(indptr, self.items[mask], self.values[mask], self.ages[mask], self.n_items)
+        return Histories(indptr, self.items[mask], self.values[mask], self.ages[mask], self.n_items, self.full_sizes)
 
     def blocks(self, size: int = 1024) -> Iterable[tuple[slice, Histories]]:
         """Consecutive row blocks, so that nothing of size users x items is ever held."""

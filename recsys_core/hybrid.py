@@ -30,8 +30,9 @@ class Blend:
         mu, sigma: mean and standard deviation of each raw score over training users and the items it can score.
         weights: log-odds per standard deviation.
         bias: log-odds where every part is zero.
-        cold_scale, cold_shift: for items that nobody has liked yet only some components can score; their parts are multiplied
-            by `cold_scale` and `cold_shift` is added to the logit, so that warm and cold items share one scale.
+        cold_factors, cold_shift: for items that nobody has liked yet each weight is multiplied by its factor (none: by 1), and
+            `cold_shift` is added to the logit. Both are learned by taking liked items out and pretending they are new, so that
+            warm and cold items share one scale of probability.
     """
 
     names: tuple[str, ...]
@@ -39,7 +40,7 @@ class Blend:
     sigma: tuple[float, ...]
     weights: tuple[float, ...]
     bias: float = 0.0
-    cold_scale: float = 1.0
+    cold_factors: tuple[float, ...] = ()
     cold_shift: float = 0.0
 
     def with_weights(self, weights: Mapping[str, float]) -> Blend:
@@ -57,17 +58,22 @@ class Blend:
 
     def only(self, components: NDArray[np.int64]) -> Blend:
         """The blend of some of the components, by position."""
-        picked: dict[str, Any] = {f: tuple(getattr(self, f)[c] for c in components) for f in ("names", "mu", "sigma", "weights")}
+        fields = ("names", "mu", "sigma", "weights", *(("cold_factors",) if self.cold_factors else ()))
+        picked: dict[str, Any] = {f: tuple(getattr(self, f)[c] for c in components) for f in fields}
         return replace(self, **picked)
 
     def standardise(self, raw: Scores) -> Scores:
         """Raw scores (..., n_components) to z; NaN stays NaN."""
         return (raw - _row(self.mu)) / _row(self.sigma)
 
+    def weights_at(self, cold: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """The weights of each item, (*cold.shape, n_components)."""
+        factors = _row(self.cold_factors or (1.0,) * len(self.names))
+        return np.where(cold[..., None], _row(self.weights) * factors, _row(self.weights))
+
     def parts(self, z: Scores, cold: NDArray[np.bool_]) -> Scores:
         """w_c z_c, (rows, items, n_components); `cold` (items,) or (rows, items) tells which items are cold."""
-        scale = np.where(cold, self.cold_scale, 1.0).astype(np.float32)
-        return (z * _row(self.weights)) * scale[..., None]
+        return z * self.weights_at(cold)
 
     def base(self, cold: NDArray[np.bool_]) -> NDArray[np.float32]:
         """The logit of an item whose parts are all zero, shape of `cold`."""
@@ -75,9 +81,8 @@ class Blend:
 
     def logit(self, z: Scores, cold: NDArray[np.bool_]) -> Scores:
         """base + sum of the parts, missing parts counted as zero; (rows, items)."""
-        missing_as_zero = np.nan_to_num(z, nan=0.0)
-        scale = np.where(cold, self.cold_scale, 1.0).astype(np.float32)
-        return (missing_as_zero @ _row(self.weights)) * scale + self.base(cold)
+        total: Scores = np.einsum("...c,...c->...", np.nan_to_num(z, nan=0.0), self.weights_at(cold))
+        return total + self.base(cold)
 
 
 def _row(values: tuple[float, ...]) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ In: Candidates (standardised scores, validation likes). Out: weights, and a cali
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -15,35 +16,71 @@ from recsys_core.hybrid import Blend
 from recsys_core.metrics import ndcg
 from recsys_core.scorers.base import Scores
 
-STEPS = (0.5, 0.25, 0.1, 0.05)  # of the coordinate search, relative to the largest weight
+STEPS = (0.3, 0.1)  # of the coordinate search, as shares of all weight
+LEAST_GAIN = 2e-4  # in NDCG: smaller moves follow the noise of the validation users
+ROUNDS = 2  # at each step size
 
 
 def fit_blend(store: Candidates, start: Blend, k: int) -> Blend:
-    """Weights by NDCG@k coordinate search from the best single component, then calibrated on the recommended top k."""
-    weights = search_weights(store, k)
-    return calibrate(replace(start, weights=tuple(float(w) for w in weights)), store, k)
+    """Weights of the components that score warm items, by NDCG@k coordinate search, then calibrated on the recommended top k.
+
+    Components that score nothing but cold items keep the weight of `start`.
+    """
+    warm = store.warm()
+    usable = np.flatnonzero(np.isfinite(warm.z).any(axis=(0, 1)))
+    weights = np.array(start.weights)
+    weights[usable] = search_weights(warm.keep(usable), k)
+    learned = calibrate(replace(start.only(usable), weights=tuple(weights[usable].tolist())), warm.keep(usable), k)
+    weights[usable] = learned.weights
+    return replace(start, weights=tuple(weights.tolist()), bias=learned.bias)
 
 
 def search_weights(store: Candidates, k: int) -> NDArray[np.float64]:
-    """Non-negative weights (n_components,), largest 1, that maximise the mean NDCG@k of the store's users."""
+    """Non-negative weights (n_components,) that sum to 1 and rank the store's users best, from equal weights on."""
     z = np.nan_to_num(store.z, nan=0.0)
+    judged = store.n_relevant > 0
 
     def quality(weights: NDArray[np.float64]) -> float:
         logit = np.where(store.items < 0, -np.inf, z @ weights.astype(np.float32))
-        return float(ndcg_of(logit, store, k).mean())
+        return float(ndcg_of(logit, store, k).mean()) if judged.any() else 0.0
 
-    eye = np.eye(z.shape[2])
-    weights = max(eye, key=quality)
+    weights = np.full(z.shape[2], 1 / z.shape[2])
     best = quality(weights)
     for step in STEPS:
-        improved = True
-        while improved:
-            improved = False
-            for move in (*(step * eye), *(-step * eye)):
-                trial = np.maximum(weights + move, 0)
-                if trial.any() and (score := quality(trial)) > best + 1e-6:
-                    weights, best, improved = trial, score, True
-    return np.asarray(weights / weights.max())
+        for _ in range(ROUNDS):
+            before = best
+            for c, change in itertools.product(range(len(weights)), (step, -step)):
+                trial = weights.copy()
+                trial[c] = max(0.0, trial[c] + change)
+                if trial[c] == weights[c] or not trial.any():
+                    continue
+                trial /= trial.sum()
+                if (found := quality(trial)) > best + LEAST_GAIN:
+                    weights, best = trial, found
+            if best == before:
+                break
+    return weights
+
+
+def fit_cold(z: Scores, hit: NDArray[np.bool_], blend: Blend, free: int | None) -> Blend:
+    """The scale of cold items: a factor on each weight and a shift, so that a probability means what it does for warm ones.
+
+    Args:
+        z: (n, n_components) of shown pairs (user, item played cold); NaN = cannot score.
+        hit: (n,) whether the user likes the item in the validation part.
+        free: component that scores cold items alone: its weight itself is learned, its factor stays 1.
+
+    Non-negative logistic regression by projected Newton steps; a component that does not help gets factor 0.
+    """
+    usable = np.isfinite(z).any(axis=0)
+    x = np.nan_to_num(z[:, usable]).astype(np.float64)
+    slopes = np.zeros(z.shape[1])
+    slopes[usable], bias = _logistic(x, hit)
+    weights = np.array(blend.weights)
+    if free is not None:
+        weights[free] = slopes[free]
+    factors = np.divide(slopes, weights, out=np.zeros_like(slopes), where=weights > 0)
+    return replace(blend, weights=tuple(weights.tolist()), cold_factors=tuple(factors.tolist()), cold_shift=bias - blend.bias)
 
 
 def calibrate(blend: Blend, store: Candidates, k: int) -> Blend:
@@ -56,24 +93,31 @@ def calibrate(blend: Blend, store: Candidates, k: int) -> Blend:
     top = np.argpartition(-logit, k - 1, axis=1)[:, :k]
     shown = np.take_along_axis(logit, top, axis=1)
     hit = np.take_along_axis(store.relevant, top, axis=1)[np.isfinite(shown)]
-    slope, bias = _platt(shown[np.isfinite(shown)].astype(np.float64), hit)
-    return replace(blend, weights=tuple(slope * w for w in blend.weights), bias=bias, cold_shift=slope * blend.cold_shift)
+    slopes, bias = _logistic(shown[np.isfinite(shown)].astype(np.float64)[:, None], hit)
+    slope = max(float(slopes[0]), 1e-3)  # above 0, or the ranking would be lost
+    return replace(blend, weights=tuple(slope * w for w in blend.weights), bias=bias)
 
 
-def _platt(x: NDArray[np.float64], hit: NDArray[np.bool_], steps: int = 50) -> tuple[float, float]:
-    """Newton steps for slope and bias of a logistic fit, targets smoothed as Platt does; slope at least 1e-3."""
+def _logistic(x: NDArray[np.float64], hit: NDArray[np.bool_], steps: int = 60) -> tuple[NDArray[np.float64], float]:
+    """Slopes (n_features,) >= 0 and bias of a logistic fit with Platt's smoothed targets, by projected Newton steps."""
     n_hit = hit.sum()
     target = np.where(hit, (n_hit + 1) / (n_hit + 2), 1 / (len(hit) - n_hit + 2))
-    columns = np.stack([x, np.ones_like(x)], axis=1)
-    theta = np.array([0.0, np.log((n_hit + 1) / (len(hit) - n_hit + 1))])
+    columns = np.column_stack([x, np.ones(len(x))])
+    theta = np.zeros(columns.shape[1])
+    theta[-1] = np.log((n_hit + 1) / (len(hit) - n_hit + 1))
     for _ in range(steps):
         p = 1 / (1 + np.exp(-np.clip(columns @ theta, -30, 30)))
-        curve = (columns * (p * (1 - p))[:, None]).T @ columns + 1e-9 * np.eye(2)
-        change = np.linalg.solve(curve, columns.T @ (target - p))
-        theta = theta + change
-        if np.abs(change).max() < 1e-10:
+        slope = columns.T @ (target - p)
+        free = (theta > 0) | (slope > 0)
+        free[-1] = True
+        part = columns[:, free]
+        change = np.zeros_like(theta)
+        change[free] = np.linalg.solve((part * (p * (1 - p))[:, None]).T @ part + 1e-6 * np.eye(free.sum()), slope[free])
+        before, theta = theta, theta + change
+        theta[:-1] = np.maximum(theta[:-1], 0)
+        if np.abs(theta - before).max() < 1e-10:
             break
-    return max(float(theta[0]), 1e-3), float(theta[1])
+    return theta[:-1], float(theta[-1])
 
 
 def ndcg_of(logit: Scores, store: Candidates, k: int) -> NDArray[np.float64]:

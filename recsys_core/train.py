@@ -71,10 +71,12 @@ class Judge:
 
 @dataclass(frozen=True)
 class Parts:
-    """What training fitted: on train (`tuned`), on train + valid (`final`), and text readers on shuffled texts."""
+    """What training fitted: on train (`tuned`), on train + valid (`final`), text readers without some items that play cold
+    (`rehearsal`), and text readers on shuffled texts (`control_tuned`, `control_final`)."""
 
     tuned: Mapping[str, Fitted]
     final: Mapping[str, Fitted]
+    rehearsal: Mapping[str, Fitted]
     control_tuned: Mapping[str, Fitted]
     control_final: Mapping[str, Fitted]
 
@@ -147,11 +149,14 @@ def _fit_all(dataset: Dataset, split: Split, settings: Settings, folder: Path, s
         return {n: _stage(folder / stage / n, partial(_fit, n, tuned[n].scorer.config, data, settings)) for n in names}
 
     final = fit_as("final", settings.components, late)
-    readers = [n for n in settings.components if scorer_class(n).reads_text and settings.control]
-    if readers:
-        say(f"control: fitting {', '.join(readers)} again on shuffled texts")
-    control = [fit_as(f"control-{s}", readers, shuffle_texts(d, settings)) for s, d in (("tuned", early), ("final", late))]
-    return Parts(tuned, final, *control)
+    readers = [n for n in settings.components if scorer_class(n).reads_text and n != "cross_encoder"]
+    out = _rehearsed_items(early, settings)
+    rehearsal = fit_as("rehearsal", readers, early.subset(~np.isin(early.interactions.item, out)))
+    controlled = readers if settings.control else []
+    if controlled:
+        say(f"control: fitting {', '.join(controlled)} again on shuffled texts")
+    control = [fit_as(f"control-{s}", controlled, shuffle_texts(d, settings)) for s, d in (("tuned", early), ("final", late))]
+    return Parts(tuned, final, rehearsal, *control)
 
 
 def make_judge(dataset: Dataset, split: Split, settings: Settings) -> Judge:
@@ -172,10 +177,13 @@ def _tune(name: str, data: Dataset, judge: Judge, settings: Settings) -> Fitted:
     """
     started = time.perf_counter()
     cls, config = scorer_class(name), settings.scorer_config(name)
+    given = set(settings.scorers.get(name, {}))
+    if settings.tune:
+        config = cls.choose(config, data, given, _rng(settings, f"choose {name}"))
     best = _fit(name, config, data, settings)
     best_ndcg = judge.ndcg(best.scorer)
     trials = [{"config": dataclasses.asdict(config), "ndcg": best_ndcg}]
-    keys = [k for k in cls.search if k not in settings.scorers.get(name, {})] if settings.tune else []
+    keys = [k for k in cls.search if k not in given] if settings.tune else []
     for key in keys:
         waiting, seen = list(cls.search[key]), {getattr(config, key)}
         while waiting:
@@ -239,7 +247,7 @@ def _assemble(whole: Path, dataset: Dataset, split: Split, settings: Settings, p
     """Learn the blends from the tuned components' candidates and write everything but the manifest."""
     judge = make_judge(dataset, split, settings)
     early, late = dataset.subset(split.rows(TRAIN)), dataset.subset(split.rows(TRAIN, VALID))
-    store, learned = _learn(early, judge, parts.tuned, settings)
+    store, learned = _learn(early, judge, parts.tuned, parts.rehearsal, settings)
     blend = _carry_over(learned, late, parts.final, settings)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(blend.names, blend.weights, strict=True)))
     model = Hybrid(_scorers(parts.final), blend, _cold(late))
@@ -253,7 +261,7 @@ def _assemble(whole: Path, dataset: Dataset, split: Split, settings: Settings, p
         without = learn.fit_blend(store.keep(rest), learned.only(rest), settings.k)
         save_blend(without.with_constants(blend.only(rest)), model.cold, whole / "without" / name)
     if parts.control_final:
-        _, shuffled = _learn(early, judge, {**parts.tuned, **parts.control_tuned}, settings)
+        _, shuffled = _learn(early, judge, {**parts.tuned, **parts.control_tuned}, {}, settings)
         mixed = {**parts.final, **parts.control_final}
         save_blend(_carry_over(shuffled, late, mixed, settings), model.cold, whole / "control" / "blend")
         for name, fitted in parts.control_final.items():
@@ -277,23 +285,79 @@ def _facts(dataset: Dataset, split: Split, settings: Settings, parts: Parts, val
     }
 
 
-def _learn(early: Dataset, judge: Judge, fitted: Mapping[str, Fitted], settings: Settings) -> tuple[Candidates, Blend]:
-    """The candidate store of these components, and the blend learned on it."""
+def _learn(
+    early: Dataset, judge: Judge, fitted: Mapping[str, Fitted], rehearsal: Mapping[str, Fitted], settings: Settings
+) -> tuple[Candidates, Blend]:
+    """The candidate store of these components, and the blend learned on it and on the rehearsal of cold items."""
     scorers = _scorers(fitted)
     mu, sigma = constants(scorers, judge.histories)
     start = Blend(tuple(scorers), mu, sigma, (1.0,) * len(scorers))
     rows = (judge.histories, judge.hidden, judge.truth)
+    if not rehearsal:
+        store = candidates.gather(scorers, start, judge.users, *rows, _cold(early))
+        return store, learn.fit_blend(store, start, settings.k)
+    out = _rehearsed_items(early, settings)
+    raw = _rehearsal_scores(early, judge, scorers, _scorers(rehearsal), out)
+    if "cold" in scorers:  # its scores of real cold items may be too few to tell their spread
+        c = list(scorers).index("cold")
+        mu = (*mu[:c], float(np.nanmean(raw[..., c])), *mu[c + 1 :])
+        sigma = (*sigma[:c], float(np.nanstd(raw[..., c])) or 1.0, *sigma[c + 1 :])
+        start = replace(start, mu=mu, sigma=sigma)
     store = candidates.gather(scorers, start, judge.users, *rows, _cold(early))
-    return store, learn.fit_blend(store, start, settings.k)
+    blend = learn.fit_blend(store, start, settings.k)
+    z, hit = _shown_cold(blend.standardise(raw), judge, out, 2 * settings.k)
+    free = list(scorers).index("cold") if "cold" in scorers else None
+    return store, learn.fit_cold(z, hit, blend, free)
+
+
+def _rehearsed_items(early: Dataset, settings: Settings) -> NDArray[np.int64]:
+    """A random tenth of the liked items, which play cold."""
+    liked = np.flatnonzero(~_cold(early))
+    return np.sort(_rng(settings, "rehearsal").permutation(liked)[: max(1, len(liked) // 10)])
+
+
+def _rehearsal_scores(
+    early: Dataset, judge: Judge, scorers: Mapping[str, Scorer], rehearsal: Mapping[str, Scorer], out: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Raw scores (n_judges, n_out, n_components) of the items that play cold; NaN but for components refitted without them."""
+    histories = judge.histories.keep(~np.isin(judge.histories.items, out))
+    columns = [
+        rehearsal[n].score(histories, out) if n in rehearsal else np.full((len(histories), len(out)), np.nan, np.float32)
+        for n in scorers
+    ]
+    return np.stack(columns, axis=-1)
+
+
+def _shown_cold(
+    z: NDArray[np.float32], judge: Judge, out: NDArray[np.int64], n: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Each judge's n best rehearsed items by the sum of z, hidden ones left out: z (pairs, n_components), liked (pairs,)."""
+    place = np.full(judge.truth.n_items, -1)
+    place[out] = np.arange(len(out))
+    score = np.nansum(z, axis=2)
+    seen = place[judge.hidden.items] >= 0
+    score[judge.hidden.rows[seen], place[judge.hidden.items[seen]]] = -np.inf
+    liked = np.zeros(score.shape, bool)
+    seen = place[judge.truth.items] >= 0
+    liked[judge.truth.rows[seen], place[judge.truth.items[seen]]] = True
+    best = top_k(score.astype(np.float32), min(n, score.shape[1]))
+    row, rank = np.nonzero(best >= 0)
+    item = best[row, rank]
+    return z[row, item], liked[row, item]
 
 
 def _carry_over(learned: Blend, late: Dataset, final: Mapping[str, Fitted], settings: Settings) -> Blend:
-    """The learned weights on the refitted components, whose scores have constants of their own."""
+    """The learned weights on the refitted components, whose scores have constants of their own (but for `cold`: too few)."""
     histories = late.histories()
     users = np.flatnonzero(histories.lengths > 0)
     users = np.sort(_rng(settings, "constants").permutation(users)[: settings.tune_users])
     mu, sigma = constants(_scorers(final), histories[users])
-    return replace(learned, mu=mu, sigma=sigma)
+    kept = [n == "cold" for n in learned.names]
+    return replace(learned, mu=_mixed(kept, learned.mu, mu), sigma=_mixed(kept, learned.sigma, sigma))
+
+
+def _mixed(first: list[bool], a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(x if pick else y for pick, x, y in zip(first, a, b, strict=True))
 
 
 def _scorers(fitted: Mapping[str, Fitted]) -> dict[str, Scorer]:

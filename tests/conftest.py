@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from encoders import tiny_bert
 
 from recsys_core.config import Settings
 from recsys_core.data import Catalog, Dataset, Vocabulary
@@ -21,6 +22,18 @@ HOSTILE = (
     "=HYPERLINK(1)",
     ":material/bug_report: $x$ :red[y] www.example.com",
 )
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny random BERT, a name for `encoder`."""
+    return tiny_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("WHYREC_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="session")

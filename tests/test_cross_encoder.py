@@ -8,21 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 from test_bert import two_tastes, with_texts
-from test_text import _offline, tiny  # noqa: F401 (fixtures)
 
 from recsys_core.data import Histories
 from recsys_core.errors import UserError
-from recsys_core.scorers.cross_encoder import Config, Model, make_pairs
+from recsys_core.scorers.cross_encoder import CrossEncoderConfig, Model, make_pairs
 
-SMALL = {"lr": 3e-3, "epochs": 1, "max_pairs": 32, "batch": 16, "candidates": 6, "device": "cpu"}
+SMALL = {"lr": 3e-3, "epochs": 1, "max_pairs": 32, "batch_size": 16, "candidates": 6, "device": "cpu"}
 
 
 def fitted(encoder: str, seed: int = 0, **settings: Any) -> Model:
-    return Model(Config(encoder=encoder, **{**SMALL, **settings})).fit(two_tastes(), np.random.default_rng(seed))
+    return Model(CrossEncoderConfig(encoder=encoder, **{**SMALL, **settings})).fit(two_tastes(), np.random.default_rng(seed))
 
 
 @pytest.fixture(scope="module")
-def model(tiny: str) -> Model:  # noqa: F811
+def model(tiny: str) -> Model:
     return fitted(tiny, epochs=12, patience=12, max_pairs=600)
 
 
@@ -64,7 +63,7 @@ def test_a_short_catalogue_gives_a_short_list(model: Model) -> None:
 def test_pairs_hold_likes_after_their_past_and_negatives_outside_it() -> None:
     likes = Histories.of([[0, 1, 2], [3, 4]], 8)
     usable = np.array([1, 1, 1, 1, 1, 1, 1, 0], bool)
-    pairs = make_pairs(likes, usable, Config(negatives=2), np.random.default_rng(0))
+    pairs = make_pairs(likes, usable, CrossEncoderConfig(negatives=2), np.random.default_rng(0))
     found = {}
     for n in range(len(pairs)):
         past = tuple(pairs.histories[[n]].items.tolist())
@@ -73,10 +72,10 @@ def test_pairs_hold_likes_after_their_past_and_negatives_outside_it() -> None:
         assert (pairs.item[n] in row) == bool(pairs.label[n])
         assert pairs.item[n] != 7
     assert sorted(k for k, v in found.items() if v == [1.0]) == [((0,), 1), ((0, 1), 2), ((3,), 4)]
-    assert len(make_pairs(likes, usable, Config(max_pairs=2), np.random.default_rng(0))) <= 2
+    assert len(make_pairs(likes, usable, CrossEncoderConfig(max_pairs=2), np.random.default_rng(0))) <= 2
 
 
-def test_same_seed_same_scores_and_torch_is_left_as_it_was(tiny: str) -> None:  # noqa: F811
+def test_same_seed_same_scores_and_torch_is_left_as_it_was(tiny: str) -> None:
     import torch
 
     torch.manual_seed(1)
@@ -89,7 +88,7 @@ def test_same_seed_same_scores_and_torch_is_left_as_it_was(tiny: str) -> None:  
     assert fitted(tiny, seed=1).score(histories).tobytes() != first.tobytes()
 
 
-def test_a_time_budget_stops_training(tiny: str) -> None:  # noqa: F811
+def test_a_time_budget_stops_training(tiny: str) -> None:
     assert len(fitted(tiny, epochs=50, patience=50, max_seconds=1e-6).history) == 1
 
 
@@ -103,14 +102,20 @@ def test_save_and_load_keep_the_scores(model: Model, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.bin"))
 
 
-def test_items_without_text_are_nan(tiny: str) -> None:  # noqa: F811
+def test_items_without_text_are_nan(tiny: str) -> None:
     world = with_texts(two_tastes(), ["", *two_tastes().catalog.texts[1:]])
-    blind = Model(Config(encoder=tiny, **{**SMALL, "candidates": 24})).fit(world, np.random.default_rng(0))
+    blind = Model(CrossEncoderConfig(encoder=tiny, **{**SMALL, "candidates": 24})).fit(world, np.random.default_rng(0))
     scores = blind.score(Histories.of([[1, 3], [0]], 24))
     assert np.isnan(scores[:, 0]).all()
     assert np.isfinite(scores[0, 4:]).all()
 
 
-def test_nothing_to_learn_from_is_said(tiny: str) -> None:  # noqa: F811
+def test_more_tokens_than_the_network_has_are_cut(tiny: str) -> None:
+    long = with_texts(two_tastes(), ["love robot " * 60] * 24)
+    model = Model(CrossEncoderConfig(encoder=tiny, **{**SMALL, "max_length": 500})).fit(long, np.random.default_rng(0))
+    assert np.isfinite(model.score(long.histories())).any()
+
+
+def test_nothing_to_learn_from_is_said(tiny: str) -> None:
     with pytest.raises(UserError, match="nothing to learn"):
-        Model(Config(encoder=tiny, **SMALL)).fit(with_texts(two_tastes(), [""] * 24), np.random.default_rng(0))
+        Model(CrossEncoderConfig(encoder=tiny, **SMALL)).fit(with_texts(two_tastes(), [""] * 24), np.random.default_rng(0))

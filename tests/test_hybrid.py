@@ -23,7 +23,9 @@ def model() -> Hybrid:
     components = {n: scorer_class(n)().fit(data, np.random.default_rng(0)) for n in NAMES}
     mu, sigma = constants(components, data.histories())
     cold = np.arange(len(data.items)) == len(data.items) - 1
-    return Hybrid(components, Blend(NAMES, mu, sigma, (0.2, 0.5, 1.0), bias=-2.0, cold_scale=0.5, cold_shift=-1.0), cold)
+    return Hybrid(
+        components, Blend(NAMES, mu, sigma, (0.2, 0.5, 1.0), bias=-2.0, cold_factors=(0.5, 0.5, 0.5), cold_shift=-1.0), cold
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def test_standardised_scores_have_mean_0_and_deviation_1(model: Hybrid, historie
 
 def test_what_a_component_cannot_score_is_nan_in_parts_and_zero_in_the_score(model: Hybrid, histories: Histories) -> None:
     assert np.isnan(model.parts(histories)[:, -1, 1:]).all()
-    only_prior = np.nan_to_num(model.parts(histories)[:, -1, 0])
+    only_prior = model.parts(histories)[:, -1, 0]
     np.testing.assert_allclose(model.score(histories)[:, -1], -2.0 - 1.0 + only_prior, atol=1e-5)
 
 

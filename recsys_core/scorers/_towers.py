@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from recsys_core.text import Encoder, write_whole
 if TYPE_CHECKING:
     import torch
 
-    from recsys_core.scorers.bert import Config
+    from recsys_core.scorers.bert import BertConfig
 
 Arrays = dict[str, NDArray[Any]]
 log = logging.getLogger(__name__)
@@ -44,10 +45,11 @@ def towers(p: Any, z: Any, mask: Any = 1.0) -> tuple[Any, Any, Any]:
     return z @ p["user_weight_"], h @ p["item_weight_"], h @ p["bias_weight_"]
 
 
-def whitening(vectors: NDArray[np.float32], shrink: float = 0.1) -> Arrays:
-    """Centre and de-correlate text vectors (n, d) so that z has mean square length 1 (BERT's own axes are far from equal).
+def whitening(vectors: NDArray[np.float32], shrink: float = 3.0) -> Arrays:
+    """Centre text vectors (n, d) and bring their axes nearer to each other, so that z has mean square length 1.
 
-    Each variance is raised by `shrink` of the mean variance, so that directions no text uses are not blown up for a new one.
+    Each variance is raised by `shrink` times the mean variance first: full whitening (0) turns rare directions into ids of items,
+    which ranks met items no better and unmet ones worse.
     """
     shift = vectors.mean(0, dtype=np.float64)
     values, axes = np.linalg.eigh(np.cov((vectors - shift).T, bias=True))
@@ -66,8 +68,8 @@ def rank_in_row(histories: Histories, key: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def recent(histories: Histories, most: int) -> NDArray[np.bool_]:
-    """(nnz,) true for each row's `most` latest entries (0: all)."""
-    return rank_in_row(histories, histories.ages) < most if most else np.ones(len(histories.items), bool)
+    """(nnz,) true for each row's `most` latest entries (0: all), by their ages, which do not change when others are taken out."""
+    return histories.ages < most if most else np.ones(len(histories.items), bool)
 
 
 def latest_of_each(histories: Histories) -> NDArray[np.bool_]:
@@ -80,19 +82,18 @@ def latest_of_each(histories: Histories) -> NDArray[np.bool_]:
 
 
 def profiles(histories: Histories, parts: NDArray[np.float32], decay: float) -> NDArray[np.float32]:
-    """User vectors (n_rows, dim): sum_j x_j U_j / sqrt(|h|).
+    """User vectors (n_rows, dim): sum_j x_j U_j / sqrt(size), the row's size staying as it was when items are taken out.
 
     The sum of s unrelated vectors is sqrt(s) long, so long and short histories score on one scale and agreement still adds up.
     """
-    total = histories.csr(decay or None) @ parts
-    return np.asarray(total / np.sqrt(np.maximum(histories.lengths, 1))[:, None], np.float32)
+    return np.asarray(histories.csr(decay, size_power=0.5) @ parts, np.float32)
 
 
 def hold_out(likes: Histories, rng: np.random.Generator, share: float = 0.1) -> tuple[Histories, Histories]:
     """(kept, held): of each row with 3 entries at least, a random share, one at least, is held out."""
     wanted = np.where(likes.lengths >= 3, np.maximum(np.rint(likes.lengths * share), 1), 0)
     held = rank_in_row(likes, rng.random(len(likes.items))) < np.repeat(wanted, likes.lengths)
-    return likes.keep(~held), likes.keep(held)
+    return tuple(replace(likes.keep(mask), sizes=None) for mask in (~held, held))  # type: ignore[return-value]
 
 
 class Trainer:
@@ -106,7 +107,7 @@ class Trainer:
 
     def __init__(
         self,
-        config: Config,
+        config: BertConfig,
         likes: Histories,
         vectors: NDArray[np.float32],
         has_text: NDArray[np.bool_],
@@ -122,7 +123,7 @@ class Trainer:
         self.device = encoder.device if encoder else "cpu"  # the heads are small: a CPU is as fast
         self.generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         self.heads = {k: torch.tensor(v, device=self.device) for k, v in whitening(vectors[has_text]).items()}
-        self.bank = whitened(self.heads, torch.tensor(vectors, device=self.device))  # z of every item
+        self.bank: torch.Tensor = whitened(self.heads, torch.tensor(vectors, device=self.device))  # z of every item
         self.heads |= self._new_heads(vectors.shape[1])
         groups = self._groups(layers)
         self.trained = {name: p for group in groups for name, p in zip(group["names"], group["params"], strict=True)}
@@ -235,7 +236,7 @@ class Trainer:
         known = torch.from_numpy(np.flatnonzero(self.has_text))
         chosen = known[torch.randperm(len(known), generator=self.generator)[: self.config.batch_texts]]
         fresh = self.encoder.embed([self.texts[n] for n in chosen], self.config.max_length)
-        vectors = self.bank.index_copy(0, chosen.to(self.device), whitened(self.heads, fresh))
+        vectors: torch.Tensor = self.bank.index_copy(0, chosen.to(self.device), whitened(self.heads, fresh))
         self.bank = vectors.detach()
         return vectors
 
@@ -247,7 +248,7 @@ class Trainer:
         row, item = torch.from_numpy(batch.rows), torch.from_numpy(batch.items.astype(np.int64))
         draw = torch.rand(len(item), generator=self.generator)
         shown = draw >= c.history_dropout
-        weight = torch.from_numpy(batch.csr(c.decay or None).data)
+        weight = torch.from_numpy(batch.csr(c.decay).data)
         units = (torch.rand((len(vectors), c.hidden), generator=self.generator) >= c.dropout) / (1 - c.dropout)
         parts, items, bias = towers(self.heads, vectors, units.to(self.device))
         place = torch.stack([row[shown], item[shown]])

@@ -39,6 +39,11 @@ class Scorer(ABC):
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config
 
+    @classmethod
+    def choose(cls, config: Any, dataset: Dataset, given: set[str], rng: np.random.Generator) -> Any:
+        """Settings that the training data alone can choose, before any fit; keys in `given` were set by hand and stay."""
+        return config
+
     @abstractmethod
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         """Learn from the liked interactions (and texts, attributes) of `dataset`."""
@@ -88,23 +93,25 @@ class Scorer(ABC):
 class LinearScorer(Scorer):
     """A scorer that is linear in the history row: score(h) = prior + sum_j x_j * weights[j].
 
-    So each past item's contribution is x_j * weights[j, i], exactly (its Shapley value against the empty history).
+    So each past item's contribution is x_j * weights[j, i], exactly (its Shapley value against the empty history, the row's
+    size and ages staying as they are). x_j = value * exp(-age / decay), or without decay value / sqrt(size), so that long
+    histories do not get larger scores and one weight in a blend fits all users.
+
     `fit` leaves `weights_` (n_items, n_items), dense or CSR, and `prior_` (n_items,), NaN where an item cannot be scored.
     """
 
     weights_: NDArray[np.float32] | csr_array
     prior_: NDArray[np.float32]
 
-    @property
-    def decay(self) -> float | None:
-        """Recency of the history in events: an event of age a counts exp(-a / decay); None: all count alike."""
-        value = getattr(self.config, "decay", None)
-        return None if not value else float(value)
+    def rows(self, histories: Histories) -> csr_array:
+        """x, (n_rows, n_items): the history rows as this scorer weighs them."""
+        decay = getattr(self.config, "decay", 0.0)
+        return histories.csr(decay, size_power=0.0 if decay else 0.5)
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         weights = self.weights_ if items is None else self.weights_[:, items]
         prior = self.prior_ if items is None else self.prior_[items]
-        product = histories.csr(self.decay) @ weights
+        product = self.rows(histories) @ weights
         dense = product.toarray() if issparse(product) else product
         return np.asarray(dense + prior, dtype=np.float32)
 
@@ -114,17 +121,41 @@ class LinearScorer(Scorer):
             raise ValueError("contributions are of one history row")
         block = self.weights_[history.items][:, items]
         dense = block.toarray() if issparse(block) else block
-        return np.asarray(history.csr(self.decay).data[:, None] * dense, dtype=np.float32)
+        return np.asarray(self.rows(history).data[:, None] * dense, dtype=np.float32)
 
 
-def gram(histories: Histories, decay: float | None = None) -> NDArray[np.float64]:
-    """X' X, (n_items, n_items), accumulated over user blocks so that no users x items matrix is dense at once."""
-    x = histories.csr(decay).astype(np.float64)
-    if histories.n_items <= 4096 or x.nnz < 2_000_000:
-        product: NDArray[np.float64] = (x.T @ x).toarray()
-        return product
-    total = np.zeros((histories.n_items, histories.n_items))
-    for start in range(0, len(histories), 4096):  # 4096 rows x 20,000 items: 650 MB, and BLAS is faster than sparse here
-        block = x[start : start + 4096].toarray()
-        total += block.T @ block
-    return total
+def most_liked(histories: Histories, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The liked items, at most so many and the most liked ones, ascending; and each item's place among them, -1 if out."""
+    counts = np.bincount(histories.items, minlength=histories.n_items)
+    kept = np.sort(np.argsort(-counts, kind="stable")[: min(most, int((counts > 0).sum()))])
+    place = np.full(histories.n_items, -1)
+    place[kept] = np.arange(len(kept))
+    return kept, place
+
+
+def gram(histories: Histories, items: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """X'X of the likes, (n, n) for the chosen items (default all), built in blocks of columns so that X stays sparse."""
+    x = histories.csr().astype(np.float64).tocsc()
+    x = x if items is None else x[:, items]
+    out = np.empty((x.shape[1], x.shape[1]))
+    for start in range(0, x.shape[1], 2048):
+        columns = slice(start, start + 2048)
+        out[columns] = (x[:, columns].T @ x).toarray()
+    return out
+
+
+def proximity_gram(
+    histories: Histories, reach: float, place: NDArray[np.int64], n: int, *, forward: bool = False
+) -> NDArray[np.float64]:
+    """Like X'X, but two likes of one user count exp(-|age_i - age_j| / reach); (n, n), positive semi-definite.
+
+    Item i is row and column `place[i]`; -1 leaves it out. `forward`: only from the earlier like (row) to the later, ties half.
+    """
+    out = np.zeros((n, n))
+    for start, end in zip(histories.indptr[:-1], histories.indptr[1:], strict=True):
+        at, ages = place[histories.items[start:end]], histories.ages[start:end]
+        at, ages = at[at >= 0], ages[at >= 0]
+        apart = ages[:, None] - ages  # > 0 where the row's like is the earlier one
+        near = np.exp(-np.abs(apart) / reach)
+        out[np.ix_(at, at)] += near * np.heaviside(apart, 0.5) if forward else near
+    return out

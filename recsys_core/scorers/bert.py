@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class BertConfig:
     """Settings; the defaults are the best on validation likes of MovieLens-100K."""
 
     encoder: str = "minilm"  # or a local folder, or a name on the model hub
@@ -39,7 +39,7 @@ class Config:
     lr: float = 1e-2
     lr_encoder: float = 2e-5  # of the top layer; 0.9 times that for each layer below
     weight_decay: float = 0.3
-    dropout: float = 0.3  # of hidden units
+    dropout: float = 0.6  # of hidden units; texts of items nobody has met gain from much of it
     history_dropout: float = 0.5  # of past items: they become the targets
     batch_users: int = 256
     batch_texts: int = 128  # texts encoded anew in a step while the encoder is trained
@@ -65,7 +65,7 @@ class Model(Scorer):
     After `fit`, `history` holds one dict an epoch. Set `checkpoint` to a file to go on after a kill, with the same result.
     """
 
-    Config = Config
+    Config = BertConfig
     reads_text = True
     text_vectors_: NDArray[np.float32]
     history_vectors_: NDArray[np.float32]
@@ -150,33 +150,28 @@ class Model(Scorer):
 
     def user_vectors(self, histories: Histories) -> NDArray[np.float32]:
         """u(h), (n_rows, dim); past items without text do not count."""
-        return profiles(histories.keep(self._counts(histories)), self.history_vectors_, self.config.decay)
+        return profiles(self._counted(histories), self.history_vectors_, self.config.decay)
+
+    def _counted(self, histories: Histories) -> Histories:
+        """The events that count, and how many there may be at most as the size of each row."""
+        counted = histories.keep(self._counts(histories))
+        most = self.config.max_history
+        return dataclasses.replace(counted, sizes=np.minimum(counted.full_sizes, most)) if most else counted
 
     def _counts(self, histories: Histories) -> NDArray[np.bool_]:
         return recent(histories, self.config.max_history) & ~np.isnan(self.bias_[histories.items])
 
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Of one history row: (n_past, len(items)), the exact Shapley value of each past item; their sum is score - bias_.
+        """Of one history row: (n_past, len(items)), x_j U_j . V_i / sqrt(size); their sum is score - bias_.
 
-        For v(S) = sum_{j in S} a_j / sqrt(|S|): phi_j = mean over s = 0..n-1 of (a_j + s m_j) / sqrt(s + 1) - s m_j / sqrt(s),
-        where m_j is the mean of the other a. Past items that do not count (no text, older than max_history) have 0.
+        Past items that do not count (no text, older than max_history) have 0.
         """
         if len(history) != 1:
             raise ValueError("contributions are of one history row")
-        counts = self._counts(history)
-        counted = history.keep(counts)
-        n = len(counted.items)
-        out = np.zeros((len(history.items), len(items)), np.float32)
-        if n == 0:
-            return out
-        weight = counted.csr(self.config.decay or None).data.astype(np.float64)
-        a = weight[:, None] * (self.history_vectors_[counted.items].astype(np.float64) @ self.item_vectors_[items].T)
-        others = (a.sum(axis=0) - a) / max(n - 1, 1)
-        s = np.arange(n)
-        own = (1 / np.sqrt(s + 1)).mean()
-        rest = (s / np.sqrt(s + 1) - np.sqrt(s)).mean()
-        out[counts] = own * a + rest * others
-        return out
+        counted = self._counted(history)
+        weight = np.zeros((len(history.items), 1), np.float32)
+        weight[self._counts(history), 0] = counted.csr(self.config.decay, size_power=0.5).data
+        return np.asarray(weight * (self.history_vectors_[history.items] @ self.item_vectors_[items].T), np.float32)
 
     def embed_texts(self, texts: list[str]) -> NDArray[np.float32]:
         """Text vectors (n, d) of any texts, from the encoder as it was tuned; NaN for an empty one."""

@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class CrossEncoderConfig:
     encoder: str = "minilm"  # or a local folder, or a name on the model hub
     epochs: int = 3
     patience: int = 1  # epochs without a better dev AUC
     lr: float = 2e-5  # Devlin et al. 2019
     weight_decay: float = 0.01
-    batch: int = 32  # pairs
+    batch_size: int = 32  # pairs
     negatives: int = 1  # items drawn for each like
     max_pairs: int = 4000  # likes and negatives of all users together
     max_seconds: float = 0.0  # stops training there; 0: no limit, so that a seed decides the result
@@ -62,7 +62,7 @@ class Pairs:
         return Pairs(self.histories[rows], self.item[rows], self.label[rows])
 
 
-def make_pairs(likes: Histories, usable: NDArray[np.bool_], config: Config, rng: np.random.Generator) -> Pairs:
+def make_pairs(likes: Histories, usable: NDArray[np.bool_], config: CrossEncoderConfig, rng: np.random.Generator) -> Pairs:
     """Likes with what the same row liked before (or at the same time); for each of them `negatives` items that the row has not.
 
     Positives and negatives are `usable` items (those with text). At most `max_pairs` in all, a random choice.
@@ -90,7 +90,7 @@ class Model(Scorer):
     default is the most popular items outside the history.
     """
 
-    Config = Config
+    Config = CrossEncoderConfig
     reads_text = True
     popularity_: NDArray[np.float32]
     texts_: NDArray[np.uint8]
@@ -162,8 +162,8 @@ class Model(Scorer):
 
         total, seen = 0.0, 0
         self._net.train()
-        for first in range(0, len(pairs), self.config.batch):
-            batch = pairs[np.arange(first, min(first + self.config.batch, len(pairs)))]
+        for first in range(0, len(pairs), self.config.batch_size):
+            batch = pairs[np.arange(first, min(first + self.config.batch_size, len(pairs)))]
             logits = self.logits(self.history_texts(batch.histories), self._item_texts(batch.item))
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor(batch.label, device=logits.device))
             optimizer.zero_grad()
@@ -184,11 +184,16 @@ class Model(Scorer):
             return float("nan")
         return float(roc_auc_score(pairs.label, self.score_pairs(pairs.histories, pairs.item)))
 
+    @property
+    def tokens(self) -> int:
+        """Length of a pair: what the settings want, as far as the network has positions."""
+        return min(int(self.config.max_length), int(getattr(self._net.config, "max_position_embeddings", self.config.max_length)))
+
     def logits(self, histories: list[str], items: list[str]) -> torch.Tensor:
         """(n,) on the network's device; padded to the longest pair. The history is cut at its end, where its oldest items are."""
-        c, device = self.config, self._net.device
+        device = self._net.device
         batch = self._tokenizer(
-            histories, items, truncation="only_first", max_length=c.max_length, padding=True, return_tensors="pt"
+            histories, items, truncation="only_first", max_length=self.tokens, padding=True, return_tensors="pt"
         )
         logits: torch.Tensor = self._net(**batch.to(device)).logits[:, 0]
         return logits
@@ -208,7 +213,7 @@ class Model(Scorer):
 
     def _item_texts(self, items: NDArray[np.int64]) -> list[str]:
         """Item texts cut to half a pair, so that the history always has the other half."""
-        texts, half = self._texts(), self.config.max_length // 2
+        texts, half = self._texts(), self.tokens // 2
         chosen = [texts[n] for n in items]
         spans = self._tokenizer(chosen, truncation=True, max_length=half, add_special_tokens=False, return_offsets_mapping=True)[
             "offset_mapping"
@@ -224,8 +229,8 @@ class Model(Scorer):
         out = np.full(len(items), np.nan, np.float32)
         order = [n for n in np.argsort([-len(p) - len(c) for p, c in zip(pasts, candidates, strict=True)]) if candidates[n]]
         with torch.inference_mode():
-            for first in range(0, len(order), self.config.batch):
-                rows = order[first : first + self.config.batch]
+            for first in range(0, len(order), self.config.batch_size):
+                rows = order[first : first + self.config.batch_size]
                 out[rows] = self.logits([pasts[n] for n in rows], [candidates[n] for n in rows]).cpu().numpy()
         return out
 

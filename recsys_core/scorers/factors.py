@@ -11,122 +11,156 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse.linalg import svds
 from threadpoolctl import threadpool_limits
 
 from recsys_core.data import Dataset, Histories
 from recsys_core.errors import UserError, unknown
-from recsys_core.scorers.base import Scorer, Scores
+from recsys_core.scorers.base import Scorer, Scores, most_liked
 
 if TYPE_CHECKING:
     import torch
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class FactorsConfig:
     """Args:
     dim: length of the vectors.
-    loss: "mse" (squared error on 0/1 over all pairs, likes weighing more) or "bce" (logistic); for solver "torch".
-    solver: "torch", or "als" (alternating least squares of the implicit library; extra `als`).
-    positive_weight: what a like weighs against an unobserved pair.
-    weight_decay: L2 on the vectors, in the units of the summed loss.
-    steps: gradient steps of `batch_size` users each.
-    decay: recency of the history in events, 0 = off.
+    loss: "mse" (squared error on 0/1 over all pairs) or "bce" (logistic; solver "torch" only).
+    solver: "als" (exact alternating steps), "torch" (gradients), or "implicit" (the ALS of that library; extra `als`).
+    unobserved: what any pair weighs as a 0, against 1 for a like as a 1.
+    reg: L2 on each vector, times (its likes + unobserved * all it could have): the scaling of Rendle et al. 2021, eq. 8.
+    sweeps: of "als" and "implicit". steps, batch_size, lr: of "torch".
+    decay: recency of the history in events when scoring, 0 = off.
     """
 
-    dim: int = 32
+    dim: int = 64
     loss: str = "mse"
-    solver: str = "torch"
-    positive_weight: float = 10.0
-    weight_decay: float = 10.0
+    solver: str = "als"
+    unobserved: float = 0.2
+    reg: float = 0.02
+    sweeps: int = 4
     steps: int = 150
-    lr: float = 0.05
     batch_size: int = 256
+    lr: float = 0.05
     decay: float = 0.0
 
 
 class Model(Scorer):
-    """Implicit-feedback matrix factorisation (Hu, Koren & Volinsky 2008, eq. 3 and 4) trained by gradient or by ALS."""
+    """Implicit-feedback matrix factorisation (Hu, Koren & Volinsky 2008) with the settings that matter (Rendle et al. 2021)."""
 
     Config = FactorsConfig
-    search: ClassVar[dict[str, tuple[Any, ...]]] = {"weight_decay": (10.0, 30.0), "dim": (32, 64), "decay": (0.0, 5.0, 20.0)}
+    search: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "reg": (0.01, 0.02, 0.05),
+        "unobserved": (0.1, 0.2, 0.4),
+        "decay": (0.0, 5.0, 20.0),
+    }
     item_vectors_: NDArray[np.float32]  # (n_items, dim); NaN rows = never liked in training
 
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
-        solvers: dict[str, Callable[..., NDArray[np.float32]]] = {"torch": _by_gradient, "als": _by_als}
+        solvers: dict[str, Callable[..., Floats]] = {"als": _by_als, "torch": _by_gradient, "implicit": _by_implicit}
         if self.config.solver not in solvers:
             raise unknown("solver", self.config.solver, solvers)
         if self.config.loss not in _FOLD_IN:
             raise unknown("loss", self.config.loss, _FOLD_IN)
+        if self.config.loss == "bce" and self.config.solver != "torch":
+            raise UserError("factors: loss 'bce' needs solver = 'torch'")
         histories = dataset.histories()
-        vectors = solvers[self.config.solver](self.config, histories, rng)
-        never = np.bincount(histories.items, minlength=histories.n_items) == 0
-        vectors[never] = np.nan
-        self.item_vectors_ = vectors
+        liked, _ = most_liked(histories, histories.n_items)
+        self.item_vectors_ = np.full((histories.n_items, self.config.dim), np.nan, np.float32)
+        self.item_vectors_[liked] = solvers[self.config.solver](self.config, histories, rng)[liked]
         return self
 
     def fold_in(self, histories: Histories) -> NDArray[np.float32]:
         """(n_rows, dim) vectors that minimise the loss of these rows with the item vectors fixed; zero for an empty row."""
         known = np.nan_to_num(self.item_vectors_).astype(np.float64)
-        return _FOLD_IN[self.config.loss](self.config, known, histories)
+        return _FOLD_IN[self.config.loss](self.config, known, histories.csr(self.config.decay)).astype(np.float32)
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         vectors = self.item_vectors_ if items is None else self.item_vectors_[items]
         return np.asarray(self.fold_in(histories) @ vectors.T, dtype=np.float32)
 
 
-def _fold_in_mse(config: FactorsConfig, v: NDArray[np.float64], histories: Histories) -> NDArray[np.float32]:
-    """Per row: (V'V + sum_j (c_j - 1) v_j v_j' + reg I) u = sum_j c_j v_j, with c_j = positive_weight * the event's weight."""
-    shared = v.T @ v + config.weight_decay * np.eye(v.shape[1])
-    out = np.zeros((len(histories), v.shape[1]), np.float32)
-    for rows, block in histories.blocks(512):
-        x = block.csr(config.decay or None)
-        right = config.positive_weight * (x @ v)
-        pairs = x.copy()
-        pairs.data = np.maximum(config.positive_weight * x.data - 1, 0)
-        outer = (v[:, :, None] * v[:, None, :]).reshape(len(v), -1)  # (n_items, dim * dim)
-        left = shared + (pairs @ outer).reshape(len(block), v.shape[1], -1)
+def _fold_in_mse(config: FactorsConfig, v: Floats, x: csr_array) -> Floats:
+    """Per row: (a V'V + sum_j x_j v_j v_j' + reg (n + a N) I) u = sum_j x_j v_j, a = unobserved, N = rows of V."""
+    shared = config.unobserved * v.T @ v
+    out = np.zeros((x.shape[0], v.shape[1]))
+    eye = np.eye(v.shape[1])
+    for start in range(0, x.shape[0], 512):
+        rows = [r for r in range(start, min(start + 512, x.shape[0])) if x.indptr[r] < x.indptr[r + 1]]
+        if not rows:
+            continue
+        left, right = np.empty((len(rows), *shared.shape)), np.empty((len(rows), len(shared)))
+        for n, r in enumerate(rows):
+            mine = slice(x.indptr[r], x.indptr[r + 1])
+            near, weight = v[x.indices[mine]], x.data[mine].astype(np.float64)
+            left[n] = shared + (near.T * weight) @ near + config.reg * (weight.sum() + config.unobserved * len(v)) * eye
+            right[n] = weight @ near
         out[rows] = np.linalg.solve(left, right[:, :, None])[:, :, 0]
     return out
 
 
-def _fold_in_bce(config: FactorsConfig, v: NDArray[np.float64], histories: Histories, steps: int = 6) -> NDArray[np.float32]:
+def _fold_in_bce(config: FactorsConfig, v: Floats, x: csr_array, steps: int = 6) -> Floats:
     """Newton steps on the row's logistic loss, which is strictly convex in u."""
-    out = np.zeros((len(histories), v.shape[1]), np.float32)
-    outer = (v[:, :, None] * v[:, None, :]).reshape(len(v), -1)
-    eye = 2 * config.weight_decay * np.eye(v.shape[1])
-    for rows, block in histories.blocks(256):
-        x = block.csr(config.decay or None).toarray()
-        weight = np.where(x > 0, config.positive_weight * x, 1.0)
-        u = np.zeros((len(block), v.shape[1]))
-        for _ in range(steps if v.any() else 0):
+    out = np.zeros((x.shape[0], v.shape[1]))
+    outer = (v[:, :, None] * v[:, None, :]).reshape(len(v), -1)  # (n_items, dim * dim)
+    for start in range(0, x.shape[0], 256):
+        rows = slice(start, start + 256)
+        likes = x[rows].toarray().astype(np.float64)  # (batch, n_items)
+        ridge = 2 * config.reg * (likes.sum(axis=1) + config.unobserved * len(v))
+        u = np.zeros((len(likes), v.shape[1]))
+        for _ in range(steps):
             p = 1 / (1 + np.exp(-np.clip(u @ v.T, -30, 30)))
-            slope = (weight * (p - (x > 0))) @ v + 2 * config.weight_decay * u
-            curve = ((weight * p * (1 - p)) @ outer).reshape(len(block), v.shape[1], -1) + eye
-            u -= np.linalg.solve(curve, slope[:, :, None])[:, :, 0]
-        out[rows] = np.where((x > 0).any(axis=1, keepdims=True), u, 0)
+            slope = ((likes + config.unobserved) * p - likes) @ v + ridge[:, None] * u
+            curve = ((likes + config.unobserved) * p * (1 - p)) @ outer
+            left = curve.reshape(len(u), v.shape[1], -1) + ridge[:, None, None] * np.eye(v.shape[1])
+            u -= np.linalg.solve(left, slope[:, :, None])[:, :, 0]
+        out[rows] = np.where(likes.any(axis=1, keepdims=True), u, 0)
     return out
 
 
-def _by_als(config: FactorsConfig, histories: Histories, rng: np.random.Generator) -> NDArray[np.float32]:
+def _by_als(config: FactorsConfig, histories: Histories, rng: np.random.Generator) -> Floats:
+    """Alternating exact solutions from a truncated SVD: it needs few sweeps, and never collapses as small random starts can."""
+    x = histories.csr()
+    v = _svd_start(x, config.dim)
+    by_item = csr_array(x.T)
+    for _ in range(config.sweeps):
+        v = _fold_in_mse(config, _fold_in_mse(config, v, x), by_item)
+    return v
+
+
+def _svd_start(x: csr_array, dim: int) -> Floats:
+    """(n_items, dim) right singular vectors times the root of their singular values; zero columns beyond the rank."""
+    v = np.zeros((x.shape[1], dim))
+    found = min(dim, min(x.shape) - 1)
+    if found > 0 and x.nnz:
+        _, s, vt = svds(x.astype(np.float64), found, random_state=0)
+        v[:, :found] = vt.T * np.sqrt(np.maximum(s, 0)) / np.sqrt(s.mean())
+    return v
+
+
+def _by_implicit(config: FactorsConfig, histories: Histories, rng: np.random.Generator) -> Floats:
     try:
         from implicit.als import AlternatingLeastSquares
     except ImportError as error:
-        raise UserError("solver 'als' needs the implicit library: pip install 'whyrec[als]', or use solver = 'torch'") from error
+        raise UserError("solver 'implicit' needs that library: pip install 'whyrec[als]', or use solver = 'als'") from error
     with threadpool_limits(1, "blas"):  # the library's own advice: it threads over users itself
         model = AlternatingLeastSquares(
             factors=config.dim,
-            regularization=config.weight_decay,
-            alpha=config.positive_weight,
-            iterations=15,  # its default; more does not help on ml-100k
+            alpha=1 / config.unobserved,
+            regularization=config.reg * histories.lengths.mean() / config.unobserved,
+            iterations=config.sweeps,
             num_threads=1,  # one thread: the same bytes for the same seed
             random_state=int(rng.integers(2**31)),
         )
         model.fit(csr_matrix(histories.csr()), show_progress=False)
-    return np.array(model.item_factors, dtype=np.float32)
+    return np.array(model.item_factors, dtype=np.float64)
 
 
-def _by_gradient(config: FactorsConfig, histories: Histories, rng: np.random.Generator) -> NDArray[np.float32]:
+def _by_gradient(config: FactorsConfig, histories: Histories, rng: np.random.Generator) -> Floats:
     """Adam on the item vectors alone: each step folds a batch of users in, exactly, and then moves the items.
 
     The users' vectors are the minimisers given V, so this is the gradient of the loss after folding in (variable projection,
@@ -135,19 +169,23 @@ def _by_gradient(config: FactorsConfig, histories: Histories, rng: np.random.Gen
     """
     import torch
 
-    items = torch.nn.Parameter(torch.from_numpy(rng.normal(0, 0.1, (histories.n_items, config.dim)).astype(np.float32)))
+    start = _svd_start(histories.csr(), config.dim) + rng.normal(0, 0.01, (histories.n_items, config.dim))
+    items = torch.nn.Parameter(torch.from_numpy(start.astype(np.float32)))
     optimiser = torch.optim.Adam([items], lr=config.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    likes = np.bincount(histories.items, minlength=histories.n_items)
     users = np.flatnonzero(histories.lengths > 0)
+    ridge = torch.from_numpy((config.reg * (likes + config.unobserved * len(users))).astype(np.float32))
     for batch in _batches(users, config, rng):
-        block = histories[batch]
-        folded = _FOLD_IN[config.loss](config, items.detach().numpy().astype(np.float64), block)
-        loss = _loss(config, torch.from_numpy(folded), items, block, share=len(batch) / len(users))
+        x = histories[batch].csr()
+        folded = _FOLD_IN[config.loss](config, items.detach().numpy().astype(np.float64), x)
+        loss = _loss(config, torch.from_numpy(folded.astype(np.float32)), items, torch.from_numpy(x.toarray()))
+        loss = loss + len(batch) / len(users) * (ridge * (items**2).sum(dim=1)).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
-    return items.detach().numpy().copy()
+    return items.detach().numpy().astype(np.float64)
 
 
 def _batches(users: NDArray[np.int64], config: FactorsConfig, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -161,17 +199,15 @@ def _batches(users: NDArray[np.int64], config: FactorsConfig, rng: np.random.Gen
         waiting = waiting[size:]
 
 
-def _loss(config: FactorsConfig, u: torch.Tensor, items: torch.Tensor, block: Histories, share: float) -> Any:
+def _loss(config: FactorsConfig, u: torch.Tensor, items: torch.Tensor, x: torch.Tensor) -> Any:
+    """Likes as ones, every pair also as a zero of weight `unobserved`; x (batch, n_items)."""
     import torch
 
-    x = torch.from_numpy(block.csr(config.decay or None).toarray())  # (batch, n_items)
-    weight = torch.where(x > 0, (config.positive_weight * x).clamp(min=1), 1.0)
     logit = u @ items.T
     if config.loss == "bce":
-        fit = torch.nn.functional.binary_cross_entropy_with_logits(logit, (x > 0).float(), weight, reduction="sum")
-    else:
-        fit = (weight * (logit - (x > 0).float()) ** 2).sum()
-    return fit + config.weight_decay * share * (items**2).sum()
+        softplus = torch.nn.functional.softplus
+        return (x * softplus(-logit) + config.unobserved * softplus(logit)).sum()
+    return (x * (logit - 1) ** 2 + config.unobserved * logit**2).sum()
 
 
 _FOLD_IN = {"mse": _fold_in_mse, "bce": _fold_in_bce}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from recsys_core.data import Dataset
-from recsys_core.scorers.base import LinearScorer, gram
+from recsys_core.scorers.base import LinearScorer
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,9 @@ class Model(LinearScorer):
         counts = np.bincount(histories.items, minlength=histories.n_items)
         x = histories.csr().astype(np.float64).tocsc()
         blocks = []
-        dense = gram(histories) if histories.n_items <= 4096 else None
         for start in range(0, histories.n_items, 2048):
             rows = slice(start, min(start + 2048, histories.n_items))
-            common = dense[rows].copy() if dense is not None else (x[:, rows].T @ x).toarray()
+            common = (x[:, rows].T @ x).toarray()
             norm = np.outer(counts[rows].astype(float) ** self.config.power, counts.astype(float) ** self.config.power)
             similarity = common / (norm + self.config.shrink)
             similarity[np.arange(rows.stop - start), np.arange(start, rows.stop)] = 0

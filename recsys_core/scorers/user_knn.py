@@ -45,7 +45,7 @@ class Model(Scorer):
         unit = _unit_rows(self.likes_).T.tocsr()  # (n_items, n_training_users)
         out = np.empty((len(histories), votes_for.shape[1]), np.float32)
         for rows, block in histories.blocks(256):
-            cosine = (_unit_rows(block.csr(self.config.decay or None)) @ unit).toarray()
+            cosine = (_unit_rows(block.csr(self.config.decay)) @ unit).toarray()
             out[rows] = (_nearest(cosine, self.config.neighbours, self.config.power) @ votes_for).toarray()
         out[:, ~known] = np.nan
         return out

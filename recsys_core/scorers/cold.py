@@ -1,0 +1,197 @@
+"""Items that nobody has liked yet: their texts and attributes are mapped to the columns of a collaborative model.
+
+In: liked interactions, BERT vectors, attributes. Out: for an item without likes, score(h) = sum_j x_j (M_j . a_i), with a_i its
+features and M_j a learned row for each past item; NaN for items that have likes, which other components score better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_core.data import Dataset, Histories
+from recsys_core.features import Floats, attribute_blocks, scaled, text_blocks
+from recsys_core.metrics import ndcg
+from recsys_core.recommend import top_k
+from recsys_core.scorers.base import Scorer, Scores, gram, most_liked
+
+CONSTANT = 3.0  # the constant feature: large, so that the intercept is hardly shrunk
+JUDGES = 2000  # users that choose settings
+
+
+@dataclass(frozen=True)
+class ColdConfig:
+    """Args:
+    title, text, attributes: weights of the BERT vectors of the bare title, of the whole text, and of each attribute; 0 = unused.
+    reg: L2 of the map from features to columns.
+    ease_reg: L2 of the collaborative model that is mapped to.
+    max_items: the most liked items that the map is learned from.
+    """
+
+    title: float = 1.0
+    text: float = 0.3
+    attributes: float = 0.3
+    reg: float = 10.0
+    ease_reg: float = 300.0
+    max_items: int = 12_000
+    encoder: str = "minilm"
+    device: str = "auto"
+
+
+GRID: dict[str, tuple[float, ...]] = {
+    "text": (0.0, 0.3, 1.0),
+    "title": (0.5, 1.0, 2.0),
+    "attributes": (0.1, 0.3, 1.0, 3.0),
+    "reg": (3.0, 10.0, 30.0),
+}
+
+
+class Model(Scorer):
+    """Attribute-to-feature mapping (Gantner et al. 2010) onto the columns of EASE (Steck 2019), by ridge regression."""
+
+    Config = ColdConfig
+    reads_text: ClassVar[bool] = True
+    map_: NDArray[np.float32]  # (n_items, n_features): row j is what a past item j asks of the features; 0 for cold items
+    features_: NDArray[np.float32]  # (n_items, n_features)
+    cold_: NDArray[np.bool_]  # (n_items,)
+
+    @classmethod
+    def choose(cls, config: ColdConfig, dataset: Dataset, given: set[str], rng: np.random.Generator) -> ColdConfig:
+        """Coordinate search over GRID: tenths of the liked items play cold, judged by NDCG@10 among themselves."""
+        data = _Materials.of(dataset, config)
+        if len(data.warm) < 30:
+            return config
+        folds = list(_rehearsals(data, rng))
+        best = np.mean([_judge(config, fold) for fold in folds])
+        for key, values in GRID.items():
+            for value in values if key not in given else ():
+                change: dict[str, Any] = {key: value}
+                trial = replace(config, **change)
+                found = np.mean([_judge(trial, fold) for fold in folds]) if trial != config else best
+                if found > best + 1e-4:
+                    best, config = found, trial
+        return config
+
+    def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
+        data = _Materials.of(dataset, self.config)
+        features = _features(self.config, data.blocks(data.warm))
+        self.map_ = np.zeros(features.shape, np.float32)
+        self.map_[data.warm] = _map(self.config, _columns(data.inverse), features[data.warm])
+        self.features_ = features.astype(np.float32)
+        self.cold_ = np.bincount(dataset.histories().items, minlength=len(dataset.items)) == 0
+        return self
+
+    def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
+        chosen = np.arange(len(self.cold_)) if items is None else items
+        out = np.full((len(histories), len(chosen)), np.nan, np.float32)
+        cold = self.cold_[chosen]
+        out[:, cold] = (histories.csr() @ self.map_) @ self.features_[chosen[cold]].T
+        return out
+
+    def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Of one history row: (n_past, len(items)), what each past item adds to each score; NaN for items with likes."""
+        if len(history) != 1:
+            raise ValueError("contributions are of one history row")
+        parts = history.csr().data[:, None] * (self.map_[history.items] @ self.features_[items].T)
+        return np.where(self.cold_[items], parts, np.nan).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Materials:
+    """Raw blocks of all items, the warm items, their likes, and the inverse Gram matrix that holds the model of them."""
+
+    texts: dict[str, Floats]
+    attributes: partial[dict[str, Floats]]
+    warm: NDArray[np.int64]
+    likes: Histories
+    inverse: Floats  # (n_warm, n_warm)
+
+    @classmethod
+    def of(cls, dataset: Dataset, config: ColdConfig) -> _Materials:
+        likes = dataset.histories()
+        warm, _ = most_liked(likes, config.max_items)
+        g = gram(likes, warm)
+        g[np.diag_indices_from(g)] += config.ease_reg
+        read = config.title > 0 or config.text > 0
+        texts = text_blocks(dataset.catalog, config.encoder, config.device) if read else {}
+        return cls(texts, partial(attribute_blocks, dataset.catalog), warm, likes, np.asarray(np.linalg.inv(g), np.float64))
+
+    def blocks(self, fitted_on: NDArray[np.int64]) -> dict[str, Floats]:
+        """Every block, centred and scaled on `fitted_on`."""
+        texts = {n: scaled(b, fitted_on, unit_rows=True) for n, b in self.texts.items()}
+        told = {f"={n}": scaled(b, fitted_on, unit_rows=False) for n, b in self.attributes(fitted_on).items()}
+        return texts | told | {"constant": np.full((self.likes.n_items, 1), CONSTANT)}
+
+
+@dataclass(frozen=True)
+class _Rehearsal:
+    """Some warm items play cold. Blocks are side by side, before weighting: `names` says which column is of which block."""
+
+    names: NDArray[np.str_]  # (n_features,)
+    normal: Floats  # (n_features, n_features): A'A of the items that stay
+    asked: Floats  # (n_judges, n_features): what each judge's history asks of the features, X B A
+    players: Floats  # (n_out, n_features)
+    liked: NDArray[np.bool_]  # (n_judges, n_out)
+
+
+def _rehearsals(data: _Materials, rng: np.random.Generator, folds: int = 3) -> Iterator[_Rehearsal]:
+    order = rng.permutation(len(data.warm))
+    size = max(10, len(data.warm) // 10)
+    judges = np.sort(rng.permutation(np.flatnonzero(data.likes.lengths > 0))[:JUDGES])
+    likes = data.likes[judges].csr()[:, data.warm]
+    for n in range(min(folds, len(order) // size)):
+        out, keep = np.sort(order[n * size : (n + 1) * size]), np.sort(np.delete(order, np.s_[n * size : (n + 1) * size]))
+        liked = likes[:, out].toarray() > 0
+        rows = np.flatnonzero(liked.any(axis=1))
+        blocks = data.blocks(data.warm[keep])
+        a = np.concatenate(list(blocks.values()), axis=1)
+        known = a[data.warm[keep]]
+        asked = (likes[rows][:, keep] @ _columns(_without(data.inverse, keep, out))) @ known
+        names = np.repeat(list(blocks), [b.shape[1] for b in blocks.values()])
+        yield _Rehearsal(names, known.T @ known, asked, a[data.warm[out]], liked[rows])
+
+
+def _judge(config: ColdConfig, fold: _Rehearsal) -> float:
+    """NDCG@10 of the players among themselves under these settings."""
+    root = _roots(config, fold.names)
+    used = root > 0
+    root = root[used]
+    normal = root[:, None] * fold.normal[np.ix_(used, used)] * root + config.reg * np.eye(len(root))
+    coefficients = root[:, None] * np.linalg.solve(normal, root[:, None] * fold.players[:, used].T)
+    lists = top_k((fold.asked[:, used] @ coefficients).astype(np.float32), 10)
+    hits = np.take_along_axis(fold.liked, np.maximum(lists, 0), axis=1) & (lists >= 0)
+    return float(ndcg(hits, fold.liked.sum(axis=1)).mean())
+
+
+def _roots(config: ColdConfig, names: NDArray[np.str_]) -> Floats:
+    """The root of each feature's weight; the constant has its own size and weight 1."""
+    weights = {"title": config.title, "text": config.text, "constant": 1.0}
+    return np.sqrt([weights.get(n, config.attributes) for n in names])
+
+
+def _features(config: ColdConfig, blocks: dict[str, Floats]) -> Floats:
+    """(n_items, n_features) with their weights; unused blocks are left out."""
+    return np.concatenate([r * b for n, b in blocks.items() if (r := _roots(config, np.array([n]))[0]) > 0], axis=1)
+
+
+def _map(config: ColdConfig, columns: Floats, a: Floats) -> Floats:
+    """(n_warm, n_features): B A (A'A + reg)^-1."""
+    return np.asarray(np.linalg.solve(a.T @ a + config.reg * np.eye(a.shape[1]), (columns @ a).T).T)
+
+
+def _columns(inverse: Floats) -> Floats:
+    """EASE weights of an inverse Gram matrix."""
+    b = -inverse / np.diag(inverse)
+    b[np.diag_indices_from(b)] = 0
+    return b
+
+
+def _without(inverse: Floats, keep: NDArray[np.int64], out: NDArray[np.int64]) -> Floats:
+    """The inverse of the Gram matrix of `keep` alone, from the inverse of all (Schur complement): no second inversion."""
+    across = inverse[np.ix_(keep, out)]
+    return np.asarray(inverse[np.ix_(keep, keep)] - across @ np.linalg.solve(inverse[np.ix_(out, out)], across.T))

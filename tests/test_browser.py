@@ -1,0 +1,195 @@
+"""The dashboard as a person meets it: a real server, a real Chromium. Screenshots go to test-artifacts/."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from recsys_core.run import Run
+
+ROOT = Path(__file__).parents[1]
+ARTIFACTS = ROOT / "test-artifacts"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+TOO_WIDE = """() => ["html", "[data-testid=stMain]", "[data-testid=stSidebarContent]"].flatMap(name => {
+  const box = document.querySelector(name), edge = box.getBoundingClientRect().left + box.clientWidth + 1;
+  const over = [...box.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > edge);
+  return box.scrollWidth > box.clientWidth + 1 ? [name, ...over.map(e => e.dataset.testid || e.className)] : [];
+})"""
+PATIENCE = 90_000  # milliseconds: the first page imports torch, on what may be a busy machine
+pytestmark = pytest.mark.browser
+
+
+def chromium() -> str:
+    """Path of the browser; without one the tests are skipped, but where CI is set they fail."""
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+    if Path(found).is_file() or shutil.which(found):
+        return found
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no Chromium at {found}; install it or set CHROMIUM=path")
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    path = chromium()
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(hostile_run: Run, tiny_run: Run, browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`whyrec dashboard` on a free port, over a folder with both runs."""
+    folder = tmp_path_factory.mktemp("served")
+    for run in (tiny_run, hostile_run):
+        shutil.copytree(run.path, folder / run.path.name)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "recsys_core.cli", "dashboard", "--run", str(folder / "tiny"), "--port", str(port)]
+    with (folder / "log.txt").open("w") as log:
+        server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(f"{url}/_stcore/health", server)
+        yield url
+    finally:
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def wait_for(url: str, server: subprocess.Popen, seconds: int = 90) -> None:
+    for _ in range(seconds * 4):
+        assert server.poll() is None, "the server has stopped"
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.25)
+    raise AssertionError(f"{url} did not answer in {seconds} s")
+
+
+class Visit:
+    """One page in a fresh context, which remembers what the console complained about."""
+
+    def __init__(self, browser, url: str, *, width: int = 1280, height: int = 1300, scheme: str = "light") -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.errors: list[str] = []
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.page.on("requestfailed", lambda r: self.errors.append(r.url) if "127.0.0.1" not in r.url else None)
+        self.page.goto(url)
+        self.settled()
+
+    def settled(self) -> None:
+        """The chart is drawn and no script runs."""
+        self.page.locator("[data-testid=stPlotlyChart] .main-svg").first.wait_for()
+        self.page.locator("[data-testid=stSidebar] [role=group]").first.wait_for()
+        self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+
+    def rows(self) -> list[str]:
+        """The list as the chart has it: rank, title and logit of each bar."""
+        ticks = self.page.locator("[data-testid=stPlotlyChart] .ytick text").all_text_contents()
+        logits = self.page.locator("[data-testid=stPlotlyChart] .textpoint text").all_text_contents()
+        assert len(ticks) == len(logits) > 0
+        return [f"{tick} {logit}" for tick, logit in zip(ticks, logits, strict=True)]
+
+    def changed_from(self, rows: list[str]) -> list[str]:
+        deadline = time.monotonic() + PATIENCE / 1000
+        while time.monotonic() < deadline:
+            self.settled()
+            if (now := self.rows()) != rows:
+                return now
+            self.page.wait_for_timeout(50)
+        raise AssertionError("the list did not change")
+
+    def shot(self, name: str) -> None:
+        ARTIFACTS.mkdir(exist_ok=True)
+        self.page.locator("[data-testid=stDataFrame] canvas").first.wait_for()
+        self.page.wait_for_timeout(700)  # fonts and fading
+        self.page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
+
+
+@pytest.fixture
+def visit(browser, address: str) -> Iterator:
+    visits: list[Visit] = []
+
+    def go(link: str = "", **options) -> Visit:
+        visits.append(Visit(browser, link if link.startswith("http") else address + link, **options))
+        return visits[-1]
+
+    yield go
+    for one in visits:
+        one.context.close()
+        assert not one.errors
+
+
+def test_search_move_a_slider_and_share_the_link(visit) -> None:
+    here = visit()
+    search = here.page.get_by_role("textbox", name="Find a user")
+    search.fill("u13")
+    search.press("Enter")
+    here.page.get_by_role("heading", name="What would user u13 get").wait_for()
+    before = here.changed_from([])
+    thumb = here.page.locator(".st-key-weight-popularity input[type=range]")
+    thumb.focus()
+    for _ in range(3):
+        thumb.press("ArrowRight")
+    after = here.changed_from(before)
+    here.page.get_by_text("You moved the weights").wait_for()
+    here.page.wait_for_function("location.search.includes('weights=')")
+    here.settled()
+    after = here.rows()
+    here.shot("moved")
+    there = visit(here.page.url)
+    assert there.rows() == after
+    assert there.page.url == here.page.url
+    here.page.get_by_role("button", name="Reset to learned").click()
+    here.page.wait_for_function("!location.search.includes('weights=')")
+    assert here.changed_from(after) == before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 1024])
+def test_fits_the_window(visit, scheme: str, width: int) -> None:
+    here = visit("/?user=u01", width=width, scheme=scheme)
+    here.shot(f"user-{width}-{scheme}")
+    assert here.page.evaluate(TOO_WIDE) == []
+
+
+def test_markup_in_the_data_stays_text(visit) -> None:
+    here = visit("/?run=hostile&user=" + urllib.request.quote("**x** [a](javascript:1) `b`"))
+    here.page.on("dialog", lambda d: here.errors.append(d.message))
+    here.page.get_by_role("heading", name="What would user **x** [a](javascript:1) `b` get").wait_for()
+    assert any("<script>alert(1)" in row or "**x** [a]" in row for row in here.rows())
+    assert here.page.locator("a[href^='javascript']").count() == 0
+    assert here.page.locator("[data-testid=stMain] script, [data-testid=stMain] a[href*='example.com']").count() == 0
+    here.shot("hostile")
+
+
+def test_a_link_to_nowhere_is_told(visit) -> None:
+    here = visit("/?run=none&user=none&k=no&weights=no")
+    for text in ("names run none", "asks for a list of no", "weights could not all be used"):
+        here.page.get_by_text(text).first.wait_for()
