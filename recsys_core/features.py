@@ -27,13 +27,13 @@ def text_blocks(catalog: Catalog, encoder: str, device: str) -> dict[str, Floats
 
 
 def attribute_blocks(catalog: Catalog, fitted_on: NDArray[np.int64]) -> dict[str, Floats]:
-    """One block an attribute: hat functions for numbers, else 0/1 of the values that two items or more have."""
+    """One block an attribute: "#name", hat functions, for numbers; else "=name", 0/1 of the values two items or more have."""
     blocks = {}
     for name in catalog.attributes:
         number = _as_number(catalog, name)
         block = _hats(number, fitted_on) if number is not None else _values(catalog, name)
         if block.shape[1] > 1:
-            blocks[name] = block
+            blocks[f"{'=' if number is None else '#'}{name}"] = block
     return blocks
 
 
