@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from recsys_core.data import Dataset, Histories
 from recsys_core.hybrid import Blend, sigmoid
-from recsys_core.recommend import hide, top_k
+from recsys_core.ranking import hide, top_k
 from recsys_core.run import Run
 from recsys_core.scorers.base import Scores
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from recsys_core.data import Histories
 from recsys_core.hybrid import Blend, raw_scores
-from recsys_core.recommend import hide, top_k
+from recsys_core.ranking import hide, top_k
 from recsys_core.scorers.base import Scorer, Scores
 
 PER_COMPONENT = 100  # best items of each component; the learned top 10 of ml-100k lies within the best 60 of some component

@@ -72,7 +72,7 @@ def _prepare_options(add: Add) -> None:
     option("--items", type=Path, metavar="FILE", help="item_id, title and any attributes")
     option("--users", type=Path, metavar="FILE", help="user_id and any attributes")
     mapping = "names of your columns; items.item_id=movie for one file alone"
-    option("--map", nargs="+", action="extend", default=[], metavar="NAME=COLUMN", dest="mapping", help=mapping)
+    option("--map", nargs="+", action="extend", default=[], metavar="NAME=COLUMN,...", dest="mapping", help=mapping)
     option("--text", metavar="COLUMNS", help="item columns that make the text, comma-separated")
     option("--lists", metavar="COLUMNS", help="list-valued item columns, comma-separated")
     option(
@@ -161,7 +161,7 @@ def _prepare(args: argparse.Namespace) -> None:
         args.interactions,
         args.items,
         args.users,
-        mapping=_pairs(args.mapping, "--map"),
+        mapping=_pairs([pair for text in args.mapping for pair in _names(text) or []], "--map"),
         text=_names(args.text),
         lists=_names(args.lists) or [],
         attributes=_names(args.attributes),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from recsys_core.data import Histories
 from recsys_core.errors import UserError
 from recsys_core.hybrid import Hybrid, sigmoid
+from recsys_core.ranking import hide, top_k
 from recsys_core.scorers.base import Scores
 
 if TYPE_CHECKING:
@@ -68,35 +69,6 @@ def _gather(model: Hybrid, z: Scores, logit: Scores, items: NDArray[np.int64]) -
     logits = np.where(absent, np.nan, np.take_along_axis(logit, at, axis=1)).astype(np.float32)
     parts = model.blend.parts(np.take_along_axis(z, at[:, :, None], axis=1), cold)
     return logits, np.where(absent[:, :, None], np.nan, parts).astype(np.float32), model.blend.base(cold)
-
-
-def hide(scores: Scores, hidden: Histories) -> Scores:
-    """A copy of (n_rows, n_items) scores with the entries of `hidden`, and whatever cannot be scored, at -inf."""
-    out = np.where(np.isnan(scores), -np.inf, scores).astype(np.float32)
-    out[hidden.rows, hidden.items] = -np.inf
-    return out
-
-
-def top_k(scores: Scores, k: int) -> NDArray[np.int64]:
-    """Column numbers of each row's k largest scores, best first, (n_rows, k); -1 where only -inf is left.
-
-    Equal scores are ordered by one fixed random permutation of the items, never by their number.
-    """
-    n_items = scores.shape[1]
-    order = np.random.default_rng(0).permutation(n_items)
-    shuffled = scores[:, order]
-    kept = min(k, n_items)
-    best = np.argpartition(-shuffled, kept - 1, axis=1)[:, :kept]
-    values = np.take_along_axis(shuffled, best, axis=1)
-    edge = values.min(axis=1, keepdims=True)
-    for row in np.flatnonzero(((shuffled >= edge).sum(axis=1) > kept) & np.isfinite(edge[:, 0])):
-        best[row] = np.argsort(-shuffled[row], kind="stable")[:kept]  # a tie at the edge: the permutation decides
-    best.sort(axis=1)
-    values = np.take_along_axis(shuffled, best, axis=1)
-    ranked = np.argsort(-values, axis=1, kind="stable")
-    items = order[np.take_along_axis(best, ranked, axis=1)]
-    items = np.where(np.isneginf(np.take_along_axis(values, ranked, axis=1)), -1, items)
-    return np.pad(items, ((0, 0), (0, k - kept)), constant_values=-1)
 
 
 def recommend_users(run: Run, users: list[str] | None, *, k: int, weights: dict[str, float] | None = None) -> pd.DataFrame:

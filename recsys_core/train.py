@@ -33,7 +33,7 @@ from recsys_core.config import Settings, dump_settings
 from recsys_core.data import Catalog, Dataset, Histories, Interactions
 from recsys_core.errors import UserError
 from recsys_core.hybrid import Blend, Hybrid, constants, save_blend
-from recsys_core.recommend import hide, top_k
+from recsys_core.ranking import hide, top_k
 from recsys_core.scorers import scorer_class
 from recsys_core.scorers.base import Scorer
 from recsys_core.splits import TRAIN, VALID, Split

@@ -31,9 +31,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("WHYREC_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("WHYREC_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ FILES = sorted(str(p.relative_to(ROOT)) for room in ("recsys_core", "dashboard")
 LAYERS = [
     {"", "errors", "registry"},
     {"data"},
-    {"splits", "text", "metrics", "rerank", "readers", "fetch"},
+    {"splits", "text", "metrics", "ranking", "rerank", "readers", "fetch"},
+    {"features"},
     {"scorers"},
     {"hybrid"},
     {

@@ -11,7 +11,8 @@ from worlds import random_world
 from recsys_core.data import Histories
 from recsys_core.errors import UserError
 from recsys_core.hybrid import Blend, Hybrid, constants, sigmoid
-from recsys_core.recommend import hide, recommend, top_k
+from recsys_core.ranking import hide, top_k
+from recsys_core.recommend import recommend
 from recsys_core.scorers import scorer_class
 
 NAMES = ("popularity", "item_knn", "ease")
@@ -47,9 +48,14 @@ def test_standardised_scores_have_mean_0_and_deviation_1(model: Hybrid, historie
 
 
 def test_what_a_component_cannot_score_is_nan_in_parts_and_zero_in_the_score(model: Hybrid, histories: Histories) -> None:
-    assert np.isnan(model.parts(histories)[:, -1, 1:]).all()
-    only_prior = model.parts(histories)[:, -1, 0]
-    np.testing.assert_allclose(model.score(histories)[:, -1], -2.0 - 1.0 + only_prior, atol=1e-5)
+    assert np.isnan(model.parts(histories)[:, -1]).all()
+    np.testing.assert_allclose(model.score(histories)[:, -1], -2.0 - 1.0, atol=1e-5)
+
+
+def test_cold_items_have_factors_of_their_own(model: Hybrid) -> None:
+    z = np.ones((1, 2, 3), np.float32)
+    logit = model.blend.logit(z, np.array([False, True]))[0]
+    assert logit.tolist() == pytest.approx([-2 + 0.2 + 0.5 + 1.0, -2 - 1 + 0.5 * (0.2 + 0.5 + 1.0)])
 
 
 def test_a_component_of_weight_zero_changes_nothing(model: Hybrid, histories: Histories) -> None:

@@ -12,7 +12,7 @@ from worlds import checkerboard, random_world
 
 from recsys_core import scorers
 from recsys_core.data import Catalog, Dataset, Histories, Interactions
-from recsys_core.recommend import hide, top_k
+from recsys_core.ranking import hide, top_k
 from recsys_core.scorers.base import LinearScorer, Scorer
 
 # small, quick settings for scorers whose defaults are made for real data

@@ -1,8 +1,8 @@
-"""Two towers over text vectors, and how they are trained.
+"""Two towers over text vectors and item ids, and how they are trained.
 
-Item tower: V_i = W relu(A z_i + a), bias b_i = w . relu(A z_i + a). User tower: u(h) = sum_j x_j U_j / sqrt(|h|), U_j = B z_j.
-z is the whitened text vector. No parameter belongs to an item, so a new text is scored by the same function.
-Loss: a random part of each history is shown, the rest is to be found (multinomial likelihood, Liang et al. 2018).
+Item tower: V_i = z_i W + e_i, bias b_i = c . V_i + a_i. User tower: u(h) = sum_j x_j U_j / sqrt(|h|), U_j = z_j B + f_j.
+z is the whitened text vector; e, f and a belong to the item and are 0 where it has no likes, so that its text alone is scored.
+Loss: a random part of each history is shown, the whole is to be found (multinomial likelihood, Liang et al. 2018).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from recsys_core.scorers.bert import BertConfig
 
 Arrays = dict[str, NDArray[Any]]
+SMOOTH = 5  # epochs whose validation NDCG is averaged: the best of many noisy values is often an early epoch
 log = logging.getLogger(__name__)
 
 
@@ -39,23 +40,20 @@ def whitened(p: Any, e: Any) -> Any:
 
 
 def towers(p: Any, z: Any, mask: Any = 1.0) -> tuple[Any, Any, Any]:
-    """z (n, d) -> user parts U (n, dim), item vectors V (n, dim), biases b (n,). `mask` (n, hidden) drops units in training."""
-    h = z @ p["hidden_weight_"] + p["hidden_bias_"]
-    h = h * (h > 0) * mask
-    return z @ p["user_weight_"], h @ p["item_weight_"], h @ p["bias_weight_"]
+    """z (n, d) -> user parts U (n, dim), item vectors V (n, dim), biases b (n,); by the texts alone if `p` holds no ids, or where `mask` (n, 1) is 0."""
+    parts, items = z @ p["user_weight_"], z @ p["item_weight_"]
+    if "item_ids_" not in p:
+        return parts, items, items @ p["centre_"]
+    items = items + p["item_ids_"] * mask
+    return parts + p["user_ids_"] * mask, items, items @ p["centre_"] + p["bias_ids_"]
 
 
-def whitening(vectors: NDArray[np.float32], shrink: float = 3.0) -> Arrays:
-    """Centre text vectors (n, d) and bring their axes nearer to each other, so that z has mean square length 1.
-
-    Each variance is raised by `shrink` times the mean variance first: full whitening (0) turns rare directions into ids of items,
-    which ranks met items no better and unmet ones worse.
-    """
+def whitening(vectors: NDArray[np.float32], most: int) -> Arrays:
+    """Centre text vectors (n, d) and keep the `most` principal axes, all of one variance, so that z has mean square length 1."""
     shift = vectors.mean(0, dtype=np.float64)
     values, axes = np.linalg.eigh(np.cov((vectors - shift).T, bias=True))
-    values = np.maximum(values, 0)
-    scale = 1 / np.sqrt(values + shrink * values.mean() + 1e-12)
-    whiten = axes * scale / np.sqrt(max(float((values * scale**2).sum()), 1e-12))
+    kept = np.flatnonzero(values > 1e-9 * max(float(values.max()), 1e-9))[::-1][:most]
+    whiten = axes[:, kept] / np.sqrt(values[kept] * max(len(kept), 1))
     return {"shift_": shift.astype(np.float32), "whiten_": whiten.astype(np.float32)}
 
 
@@ -89,10 +87,11 @@ def profiles(histories: Histories, parts: NDArray[np.float32], decay: float) -> 
     return np.asarray(histories.csr(decay, size_power=0.5) @ parts, np.float32)
 
 
-def hold_out(likes: Histories, rng: np.random.Generator, share: float = 0.1) -> tuple[Histories, Histories]:
-    """(kept, held): of each row with 3 entries at least, a random share, one at least, is held out."""
-    wanted = np.where(likes.lengths >= 3, np.maximum(np.rint(likes.lengths * share), 1), 0)
-    held = rank_in_row(likes, rng.random(len(likes.items))) < np.repeat(wanted, likes.lengths)
+def hold_out(likes: Histories, rng: np.random.Generator, most: int) -> tuple[Histories, Histories]:
+    """(kept, held): of a random third of the rows with 3 entries at least, at most `most`, one random entry is held out."""
+    rows = rng.permutation(np.flatnonzero(likes.lengths >= 3))
+    rows = rows[: min(most, len(rows) // 3)]
+    held = np.isin(likes.rows, rows) & (rank_in_row(likes, rng.random(len(likes.items))) == 0)
     return tuple(replace(likes.keep(mask), sizes=None) for mask in (~held, held))  # type: ignore[return-value]
 
 
@@ -119,47 +118,52 @@ class Trainer:
         import torch
 
         self.config, self.encoder, self.texts, self.has_text = config, encoder, texts or [], has_text
-        self.likes, self.held = hold_out(likes.keep(recent(likes, config.max_history) & latest_of_each(likes)), rng)
+        self.likes, self.held = hold_out(
+            likes.keep(recent(likes, config.max_history) & latest_of_each(likes)), rng, config.held_out
+        )
         self.device = encoder.device if encoder else "cpu"  # the heads are small: a CPU is as fast
         self.generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        self.heads = {k: torch.tensor(v, device=self.device) for k, v in whitening(vectors[has_text]).items()}
+        self.heads = {k: torch.tensor(v, device=self.device) for k, v in whitening(vectors[has_text], config.axes).items()}
         self.bank: torch.Tensor = whitened(self.heads, torch.tensor(vectors, device=self.device))  # z of every item
-        self.heads |= self._new_heads(vectors.shape[1])
+        counts = np.bincount(self.likes.items, minlength=likes.n_items)
+        self.heads |= self._new_heads(self.bank.shape[1], counts)
         groups = self._groups(layers)
         self.trained = {name: p for group in groups for name, p in zip(group["names"], group["params"], strict=True)}
-        self.optimizer = torch.optim.AdamW([{k: v for k, v in g.items() if k != "names"} for g in groups])
-        counts = np.bincount(self.likes.items, minlength=likes.n_items) + 1.0
-        self.log_share = torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32, device=self.device)
-        self.blank = torch.tensor(np.where(has_text, 0, -np.inf), dtype=torch.float32, device=self.device)
+        self.optimizer = torch.optim.Adam([{k: v for k, v in g.items() if k != "names"} for g in groups])
+        self.log_share = torch.tensor(np.log((counts + 1) / (counts + 1).sum()), dtype=torch.float32, device=self.device)
+        self.blank = torch.tensor(np.where(counts, 0, -np.inf), dtype=torch.float32, device=self.device)
         self.epoch, self.stale, self.best = 0, 0, -np.inf
         self.history: list[dict[str, Any]] = []
         self.kept: dict[str, torch.Tensor] = {}
 
-    def _new_heads(self, d: int) -> dict[str, torch.Tensor]:
-        c = self.config
-        shapes = {
-            "user_weight_": (d, c.dim),
-            "hidden_weight_": (d, c.hidden),
-            "hidden_bias_": (c.hidden,),
-            "item_weight_": (c.hidden, c.dim),
-            "bias_weight_": (c.hidden,),
-        }
-        return {
-            name: self._uniform(shape, (d if name in ("user_weight_", "hidden_weight_", "hidden_bias_") else c.hidden) ** -0.5)
-            for name, shape in shapes.items()
-        }
-
-    def _uniform(self, shape: tuple[int, ...], bound: float) -> torch.Tensor:
+    def _new_heads(self, d: int, counts: NDArray[np.int64]) -> dict[str, torch.Tensor]:
         import torch
 
-        return ((2 * torch.rand(shape, generator=self.generator) - 1) * bound).to(self.device).requires_grad_()
+        dim, n = self.config.dim, len(counts)
+        met = torch.tensor(counts > 0)[:, None]
+        heads = {name: self._normal(d, dim) / max(d, 1) ** 0.5 for name in ("user_weight_", "item_weight_")}
+        heads["centre_"] = torch.zeros(dim)
+        if self.config.ids:
+            heads |= {name: self._normal(n, dim) * met for name in ("user_ids_", "item_ids_")}
+            heads["bias_ids_"] = torch.tensor(np.log1p(counts), dtype=torch.float32)
+        return {name: p.to(self.device).requires_grad_() for name, p in heads.items()}
+
+    def _normal(self, *shape: int) -> torch.Tensor:
+        import torch
+
+        return torch.randn(shape, generator=self.generator) * 0.01
 
     def _groups(self, layers: int) -> list[dict[str, Any]]:
-        """Optimiser groups: the heads, and the encoder's last `layers` layers, lower ones slower (Howard & Ruder 2018)."""
-        heads = {k: v for k, v in self.heads.items() if v.requires_grad}
-        groups = [
-            {"names": list(heads), "params": list(heads.values()), "lr": self.config.lr, "weight_decay": self.config.weight_decay}
-        ]
+        """Optimiser groups: heads, and the encoder's last `layers` layers, lower ones slower (Howard & Ruder 2018)."""
+        c, groups = self.config, []
+        for lr, l2, ending in (
+            (c.lr_text, c.l2_text, "_weight_"),
+            (c.lr, c.l2_ids, "r_ids_ m_ids_"),
+            (c.lr, 0.0, "centre_ bias_ids_"),
+        ):
+            heads = {k: v for k, v in self.heads.items() if k.endswith(tuple(ending.split())) and v.requires_grad}
+            if heads:
+                groups.append({"names": list(heads), "params": list(heads.values()), "lr": lr, "weight_decay": 2 * l2})
         if self.encoder is None:
             return groups
         depth = self.encoder.model.config.num_hidden_layers
@@ -168,8 +172,7 @@ class Trainer:
             height = int(found[1]) + 1 if found else 0
             p.requires_grad_(height > depth - layers and "pooler" not in name)
             if p.requires_grad:
-                lr = self.config.lr_encoder * 0.9 ** (depth - height)
-                groups.append({"names": [f"encoder.{name}"], "params": [p], "lr": lr, "weight_decay": 0.01})
+                groups.append({"names": [f"encoder.{name}"], "params": [p], "lr": c.lr_encoder * 0.9 ** (depth - height)})
         return groups
 
     def run(self, checkpoint: Path | None = None, key: str = "") -> None:
@@ -202,8 +205,9 @@ class Trainer:
             vectors = np.nan_to_num(self.encoder.encode(self.texts, max_length=self.config.max_length))
             self.bank = whitened(self.heads, self.bank.new_tensor(vectors))
         value = self.validate()
-        if not value <= self.best:  # higher, or NaN where nothing is held out
-            self.best, self.stale = value, 0
+        smooth = float(np.mean([*(h["value"] for h in self.history[1 - SMOOTH :]), value]))
+        if not smooth <= self.best:  # higher, or NaN where nothing is held out
+            self.best, self.stale = smooth, 0
             self.kept = {name: p.detach().clone() for name, p in {**self.trained, "bank": self.bank}.items()}
         else:
             self.stale += 1
@@ -211,14 +215,14 @@ class Trainer:
         self.history.append({"epoch": self.epoch, "loss": loss, "metric": "ndcg@10", "value": value, "seconds": seconds})
 
     def _pass(self) -> float:
-        """One pass over the users with two likes at least; the mean loss."""
+        """One pass over the users with two likes at least, in four steps at least; the mean loss."""
         import torch
 
         users = np.flatnonzero(self.likes.lengths >= 2)
         users = users[torch.randperm(len(users), generator=self.generator).numpy()]
-        total = 0.0
-        for start in range(0, len(users), self.config.batch_users):
-            rows = users[start : start + self.config.batch_users]
+        total, size = 0.0, min(self.config.batch_users, -(-len(users) // 4))
+        for start in range(0, len(users), size):
+            rows = users[start : start + size]
             loss = self.loss(self.likes[rows], self._texts_with_gradients())
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -241,7 +245,7 @@ class Trainer:
         return vectors
 
     def loss(self, batch: Histories, vectors: torch.Tensor) -> torch.Tensor:
-        """Mean over rows of the loss of the hidden likes given the shown ones."""
+        """Mean over rows of the loss of the likes given the shown ones."""
         import torch
 
         c = self.config
@@ -249,31 +253,19 @@ class Trainer:
         draw = torch.rand(len(item), generator=self.generator)
         shown = draw >= c.history_dropout
         weight = torch.from_numpy(batch.csr(c.decay).data)
-        units = (torch.rand((len(vectors), c.hidden), generator=self.generator) >= c.dropout) / (1 - c.dropout)
-        parts, items, bias = towers(self.heads, vectors, units.to(self.device))
+        mask = torch.rand((len(vectors), 1), generator=self.generator) >= c.id_dropout
+        parts, items, bias = towers(self.heads, vectors, mask.to(self.device))
         place = torch.stack([row[shown], item[shown]])
         inputs = torch.sparse_coo_tensor(place, weight[shown], batch.shape, check_invariants=False).to(self.device)
         sizes = torch.bincount(row[shown], minlength=len(batch)).clamp(min=1).to(self.device)
         users = torch.sparse.mm(inputs.coalesce(), parts) / sizes.sqrt()[:, None]
         if c.loss == "softmax":
-            return self._softmax(users, items, bias, row, item, shown)
+            chances = (users @ items.T + bias + self.blank).log_softmax(1)
+            loss: torch.Tensor = -chances[row.to(self.device), item.to(self.device)].sum() / len(batch)
+            return loss
         pick = np.lexsort((torch.where(shown, -1.0, draw).numpy(), batch.rows))[batch.indptr[1:] - 1]  # each row's highest draw
         pick = pick[~shown.numpy()[pick]]
         return self._in_batch(users, items, bias, row, item, torch.from_numpy(pick))
-
-    def _softmax(self, users: Any, items: Any, bias: Any, row: Any, item: Any, shown: Any) -> torch.Tensor:
-        """Against the whole catalogue; shown items leave the race. Each row counts once, however many items it hides."""
-        import torch
-
-        logits = users @ items.T + bias + self.blank
-        out = torch.full_like(row[shown], -torch.inf, dtype=torch.float32).to(self.device)
-        place = (row[shown].to(self.device), item[shown].to(self.device))
-        chances = logits.index_put(place, out).log_softmax(1)
-        hidden = torch.bincount(row[~shown], minlength=len(users))
-        share = (1 / hidden[row[~shown]]).to(self.device)
-        found = chances[row[~shown].to(self.device), item[~shown].to(self.device)]
-        loss: torch.Tensor = -(found * share).sum() / max(int((hidden > 0).sum()), 1)
-        return loss
 
     def _in_batch(self, users: Any, items: Any, bias: Any, row: Any, item: Any, pick: Any) -> torch.Tensor:
         """One hidden like a row (entry `pick`) against the other rows', corrected for their popularity (Yi et al. 2019)."""
@@ -289,8 +281,8 @@ class Trainer:
         return loss
 
     def validate(self) -> float:
-        """NDCG@10 over the held-out likes of at most 2,000 users, full ranking; NaN where none is held out."""
-        users = np.flatnonzero(self.held.lengths)[:2000]
+        """NDCG@10 over the held-out likes, full ranking; NaN where none is held out."""
+        users = np.flatnonzero(self.held.lengths)
         if not len(users):
             return float("nan")
         parts, items, bias = towers(self.arrays(), self.bank.cpu().numpy())

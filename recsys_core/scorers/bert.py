@@ -1,4 +1,4 @@
-"""Two-tower recommender on BERT text vectors; cold items and new texts are scored by the same function.
+"""Two-tower recommender on BERT text vectors and item ids; cold items and new texts are scored by their text alone.
 
 score(h, i) = u(h) . V_i + b_i with u(h) = sum_j x_j U_j / sqrt(|h|): see `_towers` for the towers and their training.
 """
@@ -31,16 +31,20 @@ class BertConfig:
     encoder: str = "minilm"  # or a local folder, or a name on the model hub
     tune: str = "auto"  # frozen: cosine; head: towers; top: and 2 layers; full: and all layers; auto: head, full on a GPU
     loss: str = "softmax"  # over the catalogue; in_batch for catalogues too large for that
+    ids: bool = True  # whether items with likes have vectors of their own beside their texts; False: texts only
     dim: int = 64
-    hidden: int = 128  # units of the item tower
-    epochs: int = 120
-    patience: int = 15  # epochs without a better validation NDCG@10
-    warmup: int = 30  # epochs of the heads alone before the encoder is trained along
-    lr: float = 1e-2
+    axes: int = 64  # principal axes of the text vectors that are read
+    epochs: int = 25
+    patience: int = 10  # epochs without a better NDCG@10 of the likes held out
+    held_out: int = 2000  # one like of a third of the users, and of so many at most, chooses the epoch; 0: the last is taken
+    warmup: int = 10  # epochs of the heads alone before the encoder is trained along
+    lr: float = 5e-3  # of item vectors and biases
+    lr_text: float = 3e-3
     lr_encoder: float = 2e-5  # of the top layer; 0.9 times that for each layer below
-    weight_decay: float = 0.3
-    dropout: float = 0.6  # of hidden units; texts of items nobody has met gain from much of it
-    history_dropout: float = 0.5  # of past items: they become the targets
+    l2_ids: float = 0.01  # penalty on the sum of squares, beside the loss of one user
+    l2_text: float = 0.003
+    history_dropout: float = 0.5  # of past items while training
+    id_dropout: float = 0.0  # of item vectors, so that texts learn to stand alone
     batch_users: int = 256
     batch_texts: int = 128  # texts encoded anew in a step while the encoder is trained
     max_history: int = 0  # latest items that count; 0: all
@@ -53,14 +57,13 @@ class BertConfig:
             raise unknown("bert tune", self.tune, TUNE)
         if self.loss not in ("softmax", "in_batch"):
             raise unknown("bert loss", self.loss, ("softmax", "in_batch"))
-        for name in ("dropout", "history_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"bert {name} = {getattr(self, name)}: must be at least 0 and below 1")
+        if not 0 <= self.history_dropout < 1:
+            raise UserError(f"bert history_dropout = {self.history_dropout}: must be at least 0 and below 1")
 
 
 class Model(Scorer):
     """Learned: text_vectors_ (n_items, d) of the encoder, bias_ (n_items,): NaN without text; history_vectors_ U, item_vectors_ V
-    (n_items, dim): 0 without text; and the heads that make U, V and bias_ from any text vector.
+    (n_items, dim): 0 without text; and the heads that make V and the bias of an item without likes from any text vector.
 
     After `fit`, `history` holds one dict an epoch. Set `checkpoint` to a file to go on after a kill, with the same result.
     """
@@ -130,19 +133,12 @@ class Model(Scorer):
         self._store(vectors, trainer.arrays())
 
     def _store(self, vectors: NDArray[np.float32], heads: Arrays) -> None:
-        vars(self).update(heads)
         self.text_vectors_ = vectors
-        self.history_vectors_, self.item_vectors_, bias = self._towers(np.nan_to_num(vectors))
+        self.history_vectors_, self.item_vectors_, bias = _towers(heads, np.nan_to_num(vectors))
+        vars(self).update({k: v for k, v in heads.items() if not k.endswith("_ids_")})  # U, V and bias_ hold what ids learned
         missing = np.isnan(vectors).any(axis=1)
         self.history_vectors_[missing] = self.item_vectors_[missing] = 0
         self.bias_ = np.where(missing, np.nan, bias).astype(np.float32)
-
-    def _towers(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Text vectors (n, d), no NaN -> U (n, dim), V (n, dim), b (n,)."""
-        if "whiten_" in vars(self):
-            return towers(vars(self), whitened(vars(self), vectors))
-        z = unit(vectors - self.shift_)
-        return z, z.copy(), np.zeros(len(z), np.float32)
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         vectors, bias = (self.item_vectors_, self.bias_) if items is None else (self.item_vectors_[items], self.bias_[items])
@@ -186,9 +182,9 @@ class Model(Scorer):
         return self._encoder
 
     def score_texts(self, histories: Histories, texts: list[str]) -> NDArray[np.float32]:
-        """Scores (n_rows, n_texts), as `score` gives them, of texts that need not be in the catalogue; NaN for an empty one."""
+        """Scores (n_rows, n_texts), as `score` gives them to items without likes, of any texts; NaN for an empty one."""
         vectors = self.embed_texts(texts)
-        _, items, bias = self._towers(np.nan_to_num(vectors))
+        _, items, bias = _towers(vars(self), np.nan_to_num(vectors))
         bias = np.where(np.isnan(vectors).any(axis=1), np.nan, bias)
         return np.asarray(self.user_vectors(histories) @ items.T + bias, np.float32)
 
@@ -204,3 +200,11 @@ class Model(Scorer):
         if (folder / "encoder").is_dir():
             model._tuned = folder / "encoder"
         return model
+
+
+def _towers(heads: Arrays, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Text vectors (n, d), no NaN -> U (n, dim), V (n, dim), b (n,)."""
+    if "whiten_" in heads:
+        return towers(heads, whitened(heads, vectors))
+    z = unit(vectors - heads["shift_"])
+    return z, z.copy(), np.zeros(len(z), np.float32)

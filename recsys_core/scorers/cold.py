@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recsys_core.data import Dataset, Histories
 from recsys_core.features import Floats, attribute_blocks, scaled, text_blocks
 from recsys_core.metrics import ndcg
-from recsys_core.recommend import top_k
+from recsys_core.ranking import top_k
 from recsys_core.scorers.base import Scorer, Scores, gram, most_liked
 
 CONSTANT = 3.0  # the constant feature: large, so that the intercept is hardly shrunk

@@ -1,0 +1,37 @@
+"""From scores to lists: what is hidden, and the k best of each row."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_core.data import Histories
+
+
+def hide(scores: NDArray[np.float32], hidden: Histories) -> NDArray[np.float32]:
+    """A copy of (n_rows, n_items) scores with the entries of `hidden`, and whatever cannot be scored, at -inf."""
+    out = np.where(np.isnan(scores), -np.inf, scores).astype(np.float32)
+    out[hidden.rows, hidden.items] = -np.inf
+    return out
+
+
+def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Column numbers of each row's k largest scores, best first, (n_rows, k); -1 where only -inf is left.
+
+    Equal scores are ordered by one fixed random permutation of the items, never by their number.
+    """
+    n_items = scores.shape[1]
+    order = np.random.default_rng(0).permutation(n_items)
+    shuffled = scores[:, order]
+    kept = min(k, n_items)
+    best = np.argpartition(-shuffled, kept - 1, axis=1)[:, :kept]
+    values = np.take_along_axis(shuffled, best, axis=1)
+    edge = values.min(axis=1, keepdims=True)
+    for row in np.flatnonzero(((shuffled >= edge).sum(axis=1) > kept) & np.isfinite(edge[:, 0])):
+        best[row] = np.argsort(-shuffled[row], kind="stable")[:kept]  # a tie at the edge: the permutation decides
+    best.sort(axis=1)
+    values = np.take_along_axis(shuffled, best, axis=1)
+    ranked = np.argsort(-values, axis=1, kind="stable")
+    items = order[np.take_along_axis(best, ranked, axis=1)]
+    items = np.where(np.isneginf(np.take_along_axis(values, ranked, axis=1)), -1, items)
+    return np.pad(items, ((0, 0), (0, k - kept)), constant_values=-1)
