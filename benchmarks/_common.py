@@ -206,8 +206,12 @@ def grid(**values: Sequence[Any]) -> tuple[dict[str, Any], ...]:
 
 EASE = Peer("EASE", grid(reg=(50, 75, 100, 150, 200, 300, 400, 600, 800, 1100, 1350, 1600)), ease_scores)
 POPULAR = Peer("most popular", ({},), popular_scores)
-ALS = Peer("implicit ALS", grid(factors=(32, 64), regularization=(1.0, 5.0, 20.0), alpha=(2.0, 6.0)), als_scores)
-BPR = Peer("implicit BPR", grid(factors=(32, 64), learning_rate=(0.02, 0.05), regularization=(0.01, 0.03, 0.1)), bpr_scores)
+ALS = Peer("implicit ALS", grid(factors=(32, 64, 96), regularization=(12.0, 18.0, 24.0, 30.0), alpha=(2.0,)), als_scores)
+BPR = Peer(
+    "implicit BPR",
+    grid(factors=(32,), learning_rate=(0.001, 0.002, 0.004), regularization=(0.003, 0.01), iterations=(100, 300)),
+    bpr_scores,
+)
 
 
 def difference(a: Sequence[Floats], b: Sequence[Floats], *, n: int = 2000) -> dict[str, Any]:

@@ -24,8 +24,10 @@ import pandas as pd  # noqa: E402
 
 K = 10
 GRIDS: dict[str, list[dict[str, Any]]] = {
-    "LensKit ItemKNN": [{"max_nbrs": n, "min_sim": s} for n in (10, 20, 40, 80, 160, 320) for s in (1e-6, 0.05)],
-    "LensKit ImplicitMF": [{"embedding_size": d, "weight": w} for d in (32, 64, 128) for w in (3.0, 6.0, 12.0, 24.0)],
+    "LensKit ItemKNN": [{"max_nbrs": n, "min_sim": s} for n in (40, 80, 160, 320) for s in (0.05, 0.1, 0.2)],
+    "LensKit ImplicitMF": [
+        {"embedding_size": d, "weight": w, "regularization": r} for d in (32, 64) for w in (2.0, 3.0) for r in (15.0, 20.0, 30.0)
+    ],
 }
 
 

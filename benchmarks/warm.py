@@ -11,6 +11,7 @@ likes; every model is tuned on validation, refitted on train + valid and judged 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import tempfile
@@ -47,6 +48,7 @@ from recsys_core.data import Dataset, Histories
 from recsys_core.readers import load_dataset
 
 TEXT = {"bert", "cold"}
+PEERS = (EASE, ALS, BPR, POPULAR)
 
 
 def lenskit(parts: Parts) -> tuple[dict[str, Floats], dict[str, Any]]:
@@ -76,23 +78,37 @@ def _pairs(histories: Histories) -> Floats:
     return np.stack([histories.rows, histories.items], axis=1)
 
 
+def peers_of(
+    parts: Parts, dataset: Dataset, settings: Settings, runs: Path, *, everything: bool
+) -> tuple[dict[str, Floats], dict[str, Any]]:
+    """NDCG by user of each peer, and facts; kept beside the runs, since the package's code does not change them."""
+    grids = [(p.name, p.grid) for p in PEERS]
+    key = hashlib.sha256(f"{dataset.fingerprint} {grids} {Path(__file__).with_name('_lenskit.py').read_text()}".encode())
+    kept = runs / f"peers-{settings.split}-{settings.seed}-{everything}-{key.hexdigest()[:12]}.npz"
+    if not kept.exists():
+        models, facts = {}, {}
+        for peer in PEERS if everything else PEERS[:1]:
+            models[peer.name], facts[peer.name] = peer.tuned(parts, settings.seed)
+            print(f"  {peer.name}: {np.nanmean(models[peer.name]):.4f} {facts[peer.name]}", flush=True)
+        if everything:
+            more, facts["LensKit"] = lenskit(parts)
+            models |= more
+        np.savez(kept, facts=json.dumps(facts), **models)
+    found = np.load(kept)
+    return {n: found[n] for n in found.files if n != "facts"}, json.loads(str(found["facts"]))
+
+
 def one_seed(dataset: Dataset, settings: Settings, runs: Path, peers: bool) -> tuple[dict[str, Floats], dict[str, Any]]:
     """NDCG by user of every model, and facts of this seed."""
     parts = Parts.of(dataset, split_of(dataset, settings))
-    models: dict[str, Floats] = {}
-    facts: dict[str, Any] = {"seed": settings.seed, "peers": {}}
-    for peer in (EASE, ALS, BPR, POPULAR) if peers else (EASE,):
-        models[peer.name], facts["peers"][peer.name] = peer.tuned(parts, settings.seed)
-        print(f"  {peer.name}: {np.nanmean(models[peer.name]):.4f} {facts['peers'][peer.name]}", flush=True)
+    models, told = peers_of(parts, dataset, settings, runs, everything=peers)
+    facts: dict[str, Any] = {"seed": settings.seed, "peers": told}
     run, seconds = trained(dataset, settings, runs)
     report = judged(run)
     names = [c.rsplit(":", 1)[0] for c in report.per_user.columns if c.endswith(":ndcg")]
     models |= {n: by_user(report, n, dataset) for n in names}
     if set(run.model.names) & TEXT:
         models["without text"] = without(run, TEXT)
-    if peers:
-        more, facts["peers"]["LensKit"] = lenskit(parts)
-        models |= more
     facts |= {
         "train_seconds": round(seconds, 1),
         "valid": run.metrics["valid"],

@@ -22,6 +22,7 @@ class Settings:
     k: length of the lists that training optimises and reports.
     tune: choose each scorer's settings on validation data from its small grid; keys set by hand stay as set.
     tune_users: at most this many users (a random sample) judge settings and weights; 5,000 keep a standard error near .004.
+    search_users: settings are tried on the likes of at most this many users; the winner is fitted on all.
     control: also fit the components that read text on shuffled texts, so that a report can say what text really adds.
     scorers: settings by scorer name; fields of that scorer's config.
     """
@@ -34,6 +35,7 @@ class Settings:
     k: int = 10
     tune: bool = True
     tune_users: int = 5000
+    search_users: int = 20_000
     control: bool = True
     scorers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -46,8 +48,8 @@ class Settings:
         for key, value, known in (("split", self.split, splits.KINDS), ("hide", self.hide, ("met", "liked"))):
             if value not in known:
                 raise unknown(key, value, known)
-        if self.k < 1 or self.tune_users < 1:
-            raise UserError("k and tune_users must be 1 or more")
+        if min(self.k, self.tune_users, self.search_users) < 1:
+            raise UserError("k, tune_users and search_users must be 1 or more")
 
     def scorer_config(self, name: str) -> Any:
         """The scorer's config with the values set here."""

@@ -176,7 +176,8 @@ def _tune(name: str, data: Dataset, judge: Judge, settings: Settings) -> Fitted:
     Where an edge of three values or more wins, the grid grows on that side (a narrow grid makes a model look weak).
     """
     started = time.perf_counter()
-    cls, config = scorer_class(name), settings.scorer_config(name)
+    cls, config, whole = scorer_class(name), settings.scorer_config(name), data
+    data = _some_users(data, settings)
     given = set(settings.scorers.get(name, {}))
     if settings.tune:
         config = cls.choose(config, data, given, _rng(settings, f"choose {name}"))
@@ -199,8 +200,18 @@ def _tune(name: str, data: Dataset, judge: Judge, settings: Settings) -> Fitted:
                 best, best_ndcg = fitted, ndcg
             if not waiting and len(seen) < 8:
                 waiting = _wider(sorted(seen), getattr(best.scorer.config, key))
+    if data is not whole:
+        best = _fit(name, best.scorer.config, whole, settings)
     facts = {"ndcg": best_ndcg, "trials": trials, "epochs": best.facts["epochs"], "seconds": time.perf_counter() - started}
     return Fitted(best.scorer, facts)
+
+
+def _some_users(data: Dataset, settings: Settings) -> Dataset:
+    """The data of at most `search_users` random users: enough to choose settings by."""
+    if len(data.users) <= settings.search_users:
+        return data
+    users = _rng(settings, "search").permutation(len(data.users))[: settings.search_users]
+    return data.subset(np.isin(data.interactions.user, users))
 
 
 def _rescored(fitted: Fitted, config: Any) -> Fitted:

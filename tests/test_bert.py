@@ -1,4 +1,4 @@
-"""Two towers: the closed forms hold, the texts are what is learned from, a kill costs nothing."""
+"""Two towers: the closed forms hold, the texts and the ids are what is learned from, a kill costs nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recsys_core.scorers import _towers
 from recsys_core.scorers.bert import BertConfig, Model
 
 TOPICS = (("robot", "space", "alien"), ("love", "kiss", "wedding"))
-SMALL = {"dim": 8, "hidden": 16, "epochs": 12, "batch_users": 16, "device": "cpu"}
+SMALL = {"dim": 8, "epochs": 12, "batch_users": 16, "device": "cpu"}
 
 
 def two_tastes(n_users: int = 40, n_items: int = 24, likes: int = 6, seed: int = 0) -> Dataset:
@@ -59,10 +59,18 @@ def model(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Model:
         return fitted(two_tastes(), tiny, tune="head", decay=5.0, max_history=4)
 
 
+def trainer(*, ids: bool = True) -> _towers.Trainer:
+    """Texts are random numbers here; items 22 and 23 have no likes."""
+    vectors = np.random.default_rng(0).normal(size=(24, 16)).astype(np.float32)
+    histories = two_tastes().histories()
+    return _towers.Trainer(BertConfig(**SMALL, ids=ids), histories, vectors, np.ones(24, bool), np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("ids", [True, False])
 @pytest.mark.parametrize("loss", ["softmax", "in_batch"])
-def test_unmet_items_go_to_those_whose_taste_their_text_meets(tiny: str, loss: str) -> None:
+def test_unmet_items_go_to_those_whose_taste_their_text_meets(tiny: str, loss: str, ids: bool) -> None:
     dataset = two_tastes()
-    model = fitted(dataset, tiny, tune="head", epochs=40, patience=40, loss=loss)
+    model = fitted(dataset, tiny, tune="head", epochs=40, patience=40, loss=loss, ids=ids)
     gap = np.diff(model.score(dataset.histories())[:, -2:], axis=1)[:, 0]  # romance minus robots, both unmet
     right = np.where(np.arange(len(gap)) % 2, gap > 0, gap < 0)
     assert right.mean() > 0.9
@@ -70,26 +78,45 @@ def test_unmet_items_go_to_those_whose_taste_their_text_meets(tiny: str, loss: s
     assert set(model.history[0]) == {"epoch", "loss", "metric", "value", "seconds"}
 
 
-def test_the_loss_is_the_multinomial_likelihood_of_what_was_hidden(tiny: str) -> None:
+def test_items_without_likes_are_their_texts_alone_and_no_negatives() -> None:
     import torch
 
-    dataset = two_tastes(n_users=4)
-    vectors = np.random.default_rng(0).normal(size=(24, 16)).astype(np.float32)
-    trainer = _towers.Trainer(
-        BertConfig(**SMALL, dropout=0.0), dataset.histories(), vectors, np.ones(24, bool), np.random.default_rng(1)
-    )
-    state = trainer.generator.get_state()
-    batch = trainer.likes[:2]
-    loss = trainer.loss(batch, trainer.bank).item()
-    shown = torch.rand(len(batch.items), generator=trainer.generator.set_state(state)).numpy() >= 0.5
-    parts, items, bias = _towers.towers(trainer.arrays(), trainer.bank.numpy())
+    trained = trainer()
+    heads = trained.arrays()
+    trained.run()
+    met = np.arange(24) < 22
+    for name in ("user_ids_", "item_ids_", "bias_ids_"):
+        assert (trained.arrays()[name][~met] == 0).all()
+        assert (trained.arrays()[name][met] != heads[name][met]).all()
+    loss = trained.loss(trained.likes[:4], trained.bank)
+    (gradient,) = torch.autograd.grad(loss, trained.heads["item_ids_"])
+    assert (gradient[22:] == 0).all()
+    assert (gradient[:22] != 0).any(1).all()
+    assert not {"user_ids_", "item_ids_", "bias_ids_"} & set(trainer(ids=False).arrays())
+
+
+def test_ids_tell_items_of_one_text_apart(tiny: str) -> None:
+    same = with_texts(two_tastes(), ["love", "robot"] * 12)
+    apart = {ids: fitted(same, tiny, tune="head", epochs=3, ids=ids).item_vectors_ for ids in (True, False)}
+    np.testing.assert_allclose(apart[False][0], apart[False][2], atol=1e-6)
+    assert not np.allclose(apart[True][0], apart[True][2], atol=1e-3)
+
+
+def test_the_loss_is_the_multinomial_likelihood_of_a_history_of_which_a_part_was_shown() -> None:
+    import torch
+
+    trained = trainer()
+    state = trained.generator.get_state()
+    batch = trained.likes[:2]
+    loss = trained.loss(batch, trained.bank).item()
+    shown = torch.rand(len(batch.items), generator=trained.generator.set_state(state)).numpy() >= 0.5
+    parts, items, bias = _towers.towers(trained.arrays(), trained.bank.numpy())
     rows = []
     for n in range(2):
         at = batch.rows == n
-        seen, hidden = batch.items[at & shown], batch.items[at & ~shown]
-        logits = parts[seen].sum(0) / math.sqrt(max(len(seen), 1)) @ items.T + bias
-        logits[seen] = -np.inf
-        rows.append(-(logits[hidden] - np.log(np.exp(logits).sum())).mean())
+        seen = batch.items[at & shown]
+        logits = (parts[seen].sum(0) / math.sqrt(max(len(seen), 1)) @ items.T + bias)[:22]
+        rows.append(-(logits[batch.items[at]] - np.log(np.exp(logits).sum())).sum())
     assert loss == pytest.approx(np.mean(rows), rel=1e-5)
 
 
@@ -131,11 +158,16 @@ def test_contributions_are_shapley_values(model: Model) -> None:
         model.contributions(two_tastes().histories(), items)
 
 
-def test_new_texts_are_scored_as_if_they_were_in_the_catalogue(model: Model) -> None:
+def test_new_texts_are_scored_as_items_without_likes_are(model: Model, tiny: str) -> None:
     dataset = two_tastes()
-    scores = model.score_texts(dataset.histories(), [*dataset.catalog.texts[:3], ""])
-    np.testing.assert_allclose(scores[:, :3], model.score(dataset.histories(), np.arange(3)), rtol=1e-4, atol=1e-4)
-    assert np.isnan(scores[:, 3]).all()
+    histories, texts = dataset.histories(), [*dataset.catalog.texts[20:], ""]
+    scores = model.score_texts(histories, texts)
+    np.testing.assert_allclose(scores[:, 2:4], model.score(histories, np.arange(22, 24)), rtol=1e-4, atol=1e-4)
+    assert not np.allclose(scores[:, :2], model.score(histories, np.arange(20, 22)), atol=1e-2)  # their likes count too
+    assert np.isnan(scores[:, 4]).all()
+    textual = fitted(dataset, tiny, tune="head", ids=False)
+    expected = textual.score(histories, np.arange(20, 24))
+    np.testing.assert_allclose(textual.score_texts(histories, texts)[:, :4], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_items_without_text_are_nan_and_count_for_nobody(tiny: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -265,12 +297,36 @@ def test_wrong_settings_say_the_fix() -> None:
     with pytest.raises(UserError, match="in_batch"):
         BertConfig(loss="bpr")
     with pytest.raises(UserError, match="below 1"):
-        BertConfig(dropout=1.0)
+        BertConfig(history_dropout=1.0)
 
 
-def test_whitened_vectors_are_centred_and_of_length_one() -> None:
+def test_whitened_vectors_are_principal_axes_of_one_variance_and_of_length_one() -> None:
     raw = np.random.default_rng(0).normal(size=(200, 5)) @ np.diag([9, 3, 1, 1, 0.1]) + 7
-    z = _towers.whitened(_towers.whitening(raw.astype(np.float32)), raw)
-    np.testing.assert_allclose(z.mean(0), 0, atol=1e-5)
-    assert (z**2).sum(1).mean() == pytest.approx(1, abs=1e-4)
-    assert np.ptp(np.log(z.std(0))) < np.ptp(np.log(raw.std(0)))
+    for most, kept in ((2, 2), (9, 5)):
+        z = _towers.whitened(_towers.whitening(raw.astype(np.float32), most), raw)
+        np.testing.assert_allclose(z.mean(0), 0, atol=1e-4)
+        np.testing.assert_allclose(np.cov(z.T, bias=True), np.eye(kept) / kept, atol=1e-3)
+    assert abs(np.corrcoef(z[:, 0], raw[:, 0])[0, 1]) > 0.9
+    assert _towers.whitening(np.ones((4, 3), np.float32), 2)["whiten_"].shape == (3, 0)
+
+
+def test_one_like_of_every_third_user_is_held_out() -> None:
+    likes = two_tastes().histories()
+    kept, held = _towers.hold_out(likes, np.random.default_rng(0), 2000)
+    assert held.lengths.max() == 1
+    assert held.lengths.sum() == 13
+    assert (kept.lengths + held.lengths == likes.lengths).all()
+    assert len(_towers.hold_out(likes, np.random.default_rng(0), 5)[1].items) == 5
+
+
+def test_the_epoch_is_chosen_by_a_smoothed_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([0.1, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5, 0.2, 0.1, 0.1, 0.1, 0.1])
+    monkeypatch.setattr(_towers.Trainer, "validate", lambda _: next(values))
+    trained = trainer()
+    passes: list[bytes] = []
+    one_epoch = _towers.Trainer._one_epoch
+    monkeypatch.setattr(
+        _towers.Trainer, "_one_epoch", lambda t: (one_epoch(t), passes.append(t.arrays()["centre_"].tobytes()))[0]
+    )
+    trained.run()
+    assert passes.index(trained.arrays()["centre_"].tobytes()) == 5  # of the five values up to it, one is 0.9 and none is 0.1

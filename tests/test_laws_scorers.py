@@ -157,7 +157,7 @@ def test_linear_scorers_are_the_sum_of_their_past_items(name: str) -> None:
         scorer = cls(cls.Config(decay=decay)).fit(data, rng())
         row = data.histories()[[4]]
         items = np.arange(len(data.items))
-        summed = scorer.prior_ + scorer.contributions(row, items).sum(axis=0)
+        summed = scorer.contributions(row, items).sum(axis=0)
         assert_same(summed, scorer.score(row)[0], 1e-5)
 
 

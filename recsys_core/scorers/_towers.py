@@ -39,13 +39,13 @@ def whitened(p: Any, e: Any) -> Any:
     return (e - p["shift_"]) @ p["whiten_"]
 
 
-def towers(p: Any, z: Any, mask: Any = 1.0) -> tuple[Any, Any, Any]:
-    """z (n, d) -> user parts U (n, dim), item vectors V (n, dim), biases b (n,); by the texts alone if `p` holds no ids, or where `mask` (n, 1) is 0."""
+def towers(p: Any, z: Any) -> tuple[Any, Any, Any]:
+    """z (n, d) -> user parts U (n, dim), item vectors V (n, dim), biases b (n,); by the texts alone if `p` holds no ids."""
     parts, items = z @ p["user_weight_"], z @ p["item_weight_"]
     if "item_ids_" not in p:
         return parts, items, items @ p["centre_"]
-    items = items + p["item_ids_"] * mask
-    return parts + p["user_ids_"] * mask, items, items @ p["centre_"] + p["bias_ids_"]
+    items = items + p["item_ids_"]
+    return parts + p["user_ids_"], items, items @ p["centre_"] + p["bias_ids_"]
 
 
 def whitening(vectors: NDArray[np.float32], most: int) -> Arrays:
@@ -155,15 +155,14 @@ class Trainer:
 
     def _groups(self, layers: int) -> list[dict[str, Any]]:
         """Optimiser groups: heads, and the encoder's last `layers` layers, lower ones slower (Howard & Ruder 2018)."""
-        c, groups = self.config, []
-        for lr, l2, ending in (
-            (c.lr_text, c.l2_text, "_weight_"),
-            (c.lr, c.l2_ids, "r_ids_ m_ids_"),
-            (c.lr, 0.0, "centre_ bias_ids_"),
-        ):
-            heads = {k: v for k, v in self.heads.items() if k.endswith(tuple(ending.split())) and v.requires_grad}
-            if heads:
-                groups.append({"names": list(heads), "params": list(heads.values()), "lr": lr, "weight_decay": 2 * l2})
+        c = self.config
+        rates = {"user_weight_": (c.lr_text, c.l2_text), "item_weight_": (c.lr_text, c.l2_text), "centre_": (c.lr, 0.0)}
+        rates |= {"user_ids_": (c.lr, c.l2_ids), "item_ids_": (c.lr, c.l2_ids), "bias_ids_": (c.lr, 0.0)}
+        groups: list[dict[str, Any]] = [
+            {"names": [name], "params": [p], "lr": rates[name][0], "weight_decay": 2 * rates[name][1]}
+            for name, p in self.heads.items()
+            if name in rates
+        ]
         if self.encoder is None:
             return groups
         depth = self.encoder.model.config.num_hidden_layers
@@ -253,8 +252,7 @@ class Trainer:
         draw = torch.rand(len(item), generator=self.generator)
         shown = draw >= c.history_dropout
         weight = torch.from_numpy(batch.csr(c.decay).data)
-        mask = torch.rand((len(vectors), 1), generator=self.generator) >= c.id_dropout
-        parts, items, bias = towers(self.heads, vectors, mask.to(self.device))
+        parts, items, bias = towers(self.heads, vectors)
         place = torch.stack([row[shown], item[shown]])
         inputs = torch.sparse_coo_tensor(place, weight[shown], batch.shape, check_invariants=False).to(self.device)
         sizes = torch.bincount(row[shown], minlength=len(batch)).clamp(min=1).to(self.device)

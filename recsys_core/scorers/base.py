@@ -91,37 +91,50 @@ class Scorer(ABC):
 
 
 class LinearScorer(Scorer):
-    """A scorer that is linear in the history row: score(h) = prior + sum_j x_j * weights[j].
+    """A scorer that is linear in the history row: score(h) = sum_j x_j * weights[j].
 
     So each past item's contribution is x_j * weights[j, i], exactly (its Shapley value against the empty history, the row's
     size and ages staying as they are). x_j = value * exp(-age / decay), or without decay value / sqrt(size), so that long
     histories do not get larger scores and one weight in a blend fits all users.
 
-    `fit` leaves `weights_` (n_items, n_items), dense or CSR, and `prior_` (n_items,), NaN where an item cannot be scored.
+    `fit` leaves `kept_` (n_kept,), the items it knows, ascending; `weights_` (n_kept, n_kept) among them, dense or CSR; and
+    `n_items_`, the width of the catalogue. Other items are NaN: so a large catalogue costs n_kept^2, not n_items^2.
     """
 
     weights_: NDArray[np.float32] | csr_array
-    prior_: NDArray[np.float32]
+    kept_: NDArray[np.int64]
+    n_items_: NDArray[np.int64]  # (1,)
 
     def rows(self, histories: Histories) -> csr_array:
-        """x, (n_rows, n_items): the history rows as this scorer weighs them."""
+        """x, (n_rows, n_kept): the history rows as this scorer weighs them."""
         decay = getattr(self.config, "decay", 0.0)
-        return histories.csr(decay, size_power=0.0 if decay else 0.5)
+        return histories.csr(decay, size_power=0.0 if decay else 0.5)[:, self.kept_]
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
-        weights = self.weights_ if items is None else self.weights_[:, items]
-        prior = self.prior_ if items is None else self.prior_[items]
-        product = self.rows(histories) @ weights
-        dense = product.toarray() if issparse(product) else product
-        return np.asarray(dense + prior, dtype=np.float32)
+        chosen = np.arange(int(self.n_items_[0])) if items is None else items
+        place = self.place[chosen]
+        product = self.rows(histories) @ self.weights_[:, place[place >= 0]]
+        out = np.full((len(histories), len(chosen)), np.nan, np.float32)
+        out[:, place >= 0] = product.toarray() if issparse(product) else product
+        return out
+
+    @property
+    def place(self) -> NDArray[np.int64]:
+        """(n_items,) position of each item among the kept ones, -1 if it is not."""
+        place = np.full(int(self.n_items_[0]), -1)
+        place[self.kept_] = np.arange(len(self.kept_))
+        return place
 
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Of one history row: (n_past, len(items)), what each past item adds to each score."""
+        """Of one history row: (n_past, len(items)), what each past item adds to each score; NaN for items it cannot score."""
         if len(history) != 1:
             raise ValueError("contributions are of one history row")
-        block = self.weights_[history.items][:, items]
+        past, asked = self.place[history.items], self.place[items]
+        x = np.zeros(len(past), np.float32)
+        x[past >= 0] = self.rows(history).toarray()[0, past[past >= 0]]
+        block = self.weights_[np.maximum(past, 0)][:, np.maximum(asked, 0)]
         dense = block.toarray() if issparse(block) else block
-        return np.asarray(self.rows(history).data[:, None] * dense, dtype=np.float32)
+        return np.where(asked >= 0, x[:, None] * dense, np.nan).astype(np.float32)
 
 
 def most_liked(histories: Histories, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
-    """Settings; the defaults are the best on validation likes of MovieLens-100K."""
+    """Settings; the defaults were chosen on validation likes of MovieLens-100K."""
 
     encoder: str = "minilm"  # or a local folder, or a name on the model hub
     tune: str = "auto"  # frozen: cosine; head: towers; top: and 2 layers; full: and all layers; auto: head, full on a GPU
     loss: str = "softmax"  # over the catalogue; in_batch for catalogues too large for that
     ids: bool = True  # whether items with likes have vectors of their own beside their texts; False: texts only
     dim: int = 64
-    axes: int = 64  # principal axes of the text vectors that are read
+    axes: int = 32  # principal axes of the text vectors that are read
     epochs: int = 25
     patience: int = 10  # epochs without a better NDCG@10 of the likes held out
     held_out: int = 2000  # one like of a third of the users, and of so many at most, chooses the epoch; 0: the last is taken
@@ -44,7 +44,6 @@ class BertConfig:
     l2_ids: float = 0.01  # penalty on the sum of squares, beside the loss of one user
     l2_text: float = 0.003
     history_dropout: float = 0.5  # of past items while training
-    id_dropout: float = 0.0  # of item vectors, so that texts learn to stand alone
     batch_users: int = 256
     batch_texts: int = 128  # texts encoded anew in a step while the encoder is trained
     max_history: int = 0  # latest items that count; 0: all

@@ -43,7 +43,7 @@ class ColdConfig:
     profile: float = 0.1
     reg: float = 10.0
     ease_reg: float = 300.0
-    max_items: int = 12_000
+    max_items: int = 8_000
     encoder: str = "minilm"
     device: str = "auto"
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from recsys_core.data import Dataset
-from recsys_core.scorers.base import LinearScorer
+from recsys_core.scorers.base import LinearScorer, most_liked
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,18 @@ class Model(LinearScorer):
 
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         histories = dataset.histories()
-        counts = np.bincount(histories.items, minlength=histories.n_items)
-        x = histories.csr().astype(np.float64).tocsc()
+        kept, _ = most_liked(histories, histories.n_items)
+        x = histories.csr().astype(np.float64).tocsc()[:, kept]
+        norm = np.asarray(x.sum(axis=0)) ** self.config.power
         blocks = []
-        for start in range(0, histories.n_items, 2048):
-            rows = slice(start, min(start + 2048, histories.n_items))
-            common = (x[:, rows].T @ x).toarray()
-            norm = np.outer(counts[rows].astype(float) ** self.config.power, counts.astype(float) ** self.config.power)
-            similarity = common / (norm + self.config.shrink)
+        for start in range(0, len(kept), 2048):
+            rows = slice(start, min(start + 2048, len(kept)))
+            similarity = (x[:, rows].T @ x).toarray() / (np.outer(norm[rows], norm) + self.config.shrink)
             similarity[np.arange(rows.stop - start), np.arange(start, rows.stop)] = 0
             blocks.append(_keep_largest(similarity, self.config.neighbours))
         # each item's own neighbours vote for it: row j, column i holds the weight of past item j for candidate i
         self.weights_ = csr_array(vstack(blocks).T)
-        self.prior_ = np.where(counts > 0, 0.0, np.nan).astype(np.float32)
+        self.kept_, self.n_items_ = kept, np.array([histories.n_items])
         return self
 
 

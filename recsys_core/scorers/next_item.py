@@ -21,7 +21,7 @@ class NextItemConfig:
     reach: float = 5.0
     reg: float = 100.0
     decay: float = 5.0
-    max_items: int = 12_000
+    max_items: int = 8_000
 
 
 class Model(LinearScorer):
@@ -36,16 +36,12 @@ class Model(LinearScorer):
 
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         histories = dataset.histories()
-        n = histories.n_items
-        self.weights_ = np.zeros((n, n), np.float32)
-        self.prior_ = np.full(n, np.nan, np.float32)
-        if dataset.interactions.time is None:
-            return self
-        kept, place = most_liked(histories, self.config.max_items)
+        timed = dataset.interactions.time is not None
+        kept, place = most_liked(histories, self.config.max_items if timed else 0)
         g = proximity_gram(histories, self.config.reach, place, len(kept))
         c = proximity_gram(histories, self.config.reach, place, len(kept), forward=True)
         g[np.diag_indices_from(g)] += self.config.reg
         c[np.diag_indices_from(c)] = 0
-        self.weights_[np.ix_(kept, kept)] = np.linalg.solve(g, c)
-        self.prior_[kept] = 0.0
+        self.weights_ = np.linalg.solve(g, c).astype(np.float32)
+        self.kept_, self.n_items_ = kept, np.array([histories.n_items])
         return self
