@@ -93,7 +93,7 @@ TEXT = {
     "list.untested": "Not checked on a test set yet: `whyrec evaluate` does it.",
     "list.uncalibrated": "They were calibrated for the learned weights; under moved weights read them as scores.",
     "list.left": "Left the list",
-    "list.cold": "new item, no likes yet",
+    "list.cold": "new item, met by nobody yet",
     "move.same": "same",
     "move.up": "up {n}",
     "move.down": "down {n}",

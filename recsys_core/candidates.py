@@ -29,7 +29,7 @@ class Candidates:
     z: (n, m, components) standardised scores, NaN = cannot score.
     relevant: (n, m) bool, liked in the part of the data that judges.
     n_relevant: (n,) how many such likes the user has, among the candidates or not.
-    cold: (n, m) bool, items that no training like knows.
+    cold: (n, m) bool, items that nobody has met in training.
     """
 
     users: NDArray[np.int64]
@@ -44,7 +44,8 @@ class Candidates:
 
     def logit(self, blend: Blend) -> Scores:
         """(n, m) under a blend; -inf behind the end."""
-        return np.where(self.items < 0, -np.inf, blend.logit(self.z, self.cold)).astype(np.float32)
+        logit = blend.logit(self.z, self.cold)
+        return np.where((self.items < 0) | np.isnan(logit), -np.inf, logit).astype(np.float32)
 
     def warm(self) -> Candidates:
         """The same store without cold items."""

@@ -255,6 +255,11 @@ class Dataset:
         value = self.interactions.value
         return np.ones(len(value), bool) if self.threshold is None else value >= self.threshold
 
+    @cached_property
+    def unmet(self) -> NDArray[np.bool_]:
+        """(n_items,) true for items without a single interaction, liked or not: new, as far as these data know."""
+        return np.asarray(np.bincount(self.interactions.item, minlength=len(self.items)) == 0)
+
     def subset(self, rows: NDArray[Any]) -> Dataset:
         """The same users and items with only some of the interactions (mask or positions)."""
         return replace(self, interactions=self.interactions[rows])

@@ -30,7 +30,7 @@ class Blend:
         mu, sigma: mean and standard deviation of each raw score over training users and the items it can score.
         weights: log-odds per standard deviation.
         bias: log-odds where every part is zero.
-        cold_factors, cold_shift: for items that nobody has liked yet each weight is multiplied by its factor (none: by 1), and
+        cold_factors, cold_shift: for items that nobody has met yet each weight is multiplied by its factor (none: by 1), and
             `cold_shift` is added to the logit. Both are learned by taking liked items out and pretending they are new, so that
             warm and cold items share one scale of probability.
     """
@@ -80,8 +80,10 @@ class Blend:
         return np.where(cold, self.bias + self.cold_shift, self.bias).astype(np.float32)
 
     def logit(self, z: Scores, cold: NDArray[np.bool_]) -> Scores:
-        """base + sum of the parts, missing parts counted as zero; (rows, items)."""
-        total: Scores = np.einsum("...c,...c->...", np.nan_to_num(z, nan=0.0), self.weights_at(cold))
+        """base + sum of the parts, missing parts counted as zero; (rows, items), NaN where no component can score."""
+        missing = np.isnan(z)
+        total: Scores = np.einsum("...c,...c->...", np.where(missing, 0, z), self.weights_at(cold))
+        total[missing.all(axis=-1)] = np.nan
         return total + self.base(cold)
 
 
@@ -94,7 +96,7 @@ class Hybrid:
     """Components by name and the blend that joins them; a pure function of histories.
 
     Args:
-        cold: (n_items,) true for items without any liked interaction in training.
+        cold: (n_items,) true for items without any interaction in training.
     """
 
     components: Mapping[str, Scorer]
@@ -121,7 +123,7 @@ class Hybrid:
         return self.blend.base(self._cold(items))
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
-        """Logits (n_rows, n_items), higher is better."""
+        """Logits (n_rows, n_items), higher is better; NaN where no component can score."""
         return self.blend.logit(self.z(histories, items), self._cold(items))
 
     def _cold(self, items: NDArray[np.int64] | None) -> NDArray[np.bool_]:

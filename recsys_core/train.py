@@ -198,7 +198,7 @@ def _tune(name: str, data: Dataset, judge: Judge, settings: Settings) -> Fitted:
             trials.append({"config": dataclasses.asdict(trial), "ndcg": ndcg})
             if ndcg > best_ndcg:
                 best, best_ndcg = fitted, ndcg
-            if not waiting and len(seen) < 8:
+            if not waiting and len(seen) < 8 and key not in cls.only_scoring:
                 waiting = _wider(sorted(seen), getattr(best.scorer.config, key))
     if data is not whole:
         best = _fit(name, best.scorer.config, whole, settings)
@@ -261,7 +261,7 @@ def _assemble(whole: Path, dataset: Dataset, split: Split, settings: Settings, p
     store, learned = _learn(early, judge, parts.tuned, parts.rehearsal, settings)
     blend = _carry_over(learned, late, parts.final, settings)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(blend.names, blend.weights, strict=True)))
-    model = Hybrid(_scorers(parts.final), blend, _cold(late))
+    model = Hybrid(_scorers(parts.final), blend, late.unmet)
     dataset.save(whole / "data")
     np.save(whole / "split.npy", split.part, allow_pickle=False)
     (whole / "config.toml").write_text(dump_settings(settings), encoding="utf-8")
@@ -305,7 +305,7 @@ def _learn(
     start = Blend(tuple(scorers), mu, sigma, (1.0,) * len(scorers))
     rows = (judge.histories, judge.hidden, judge.truth)
     if not rehearsal:
-        store = candidates.gather(scorers, start, judge.users, *rows, _cold(early))
+        store = candidates.gather(scorers, start, judge.users, *rows, early.unmet)
         return store, learn.fit_blend(store, start, settings.k)
     out = _rehearsed_items(early, settings)
     raw = _rehearsal_scores(early, judge, scorers, _scorers(rehearsal), out)
@@ -314,7 +314,7 @@ def _learn(
         mu = (*mu[:c], float(np.nanmean(raw[..., c])), *mu[c + 1 :])
         sigma = (*sigma[:c], float(np.nanstd(raw[..., c])) or 1.0, *sigma[c + 1 :])
         start = replace(start, mu=mu, sigma=sigma)
-    store = candidates.gather(scorers, start, judge.users, *rows, _cold(early))
+    store = candidates.gather(scorers, start, judge.users, *rows, early.unmet)
     blend = learn.fit_blend(store, start, settings.k)
     z, hit = _shown_cold(blend.standardise(raw), judge, out, 2 * settings.k)
     free = list(scorers).index("cold") if "cold" in scorers else None
@@ -323,7 +323,7 @@ def _learn(
 
 def _rehearsed_items(early: Dataset, settings: Settings) -> NDArray[np.int64]:
     """A random tenth of the liked items, which play cold."""
-    liked = np.flatnonzero(~_cold(early))
+    liked = np.unique(early.interactions.item[early.liked])
     return np.sort(_rng(settings, "rehearsal").permutation(liked)[: max(1, len(liked) // 10)])
 
 
@@ -373,11 +373,6 @@ def _mixed(first: list[bool], a: tuple[float, ...], b: tuple[float, ...]) -> tup
 
 def _scorers(fitted: Mapping[str, Fitted]) -> dict[str, Scorer]:
     return {name: f.scorer for name, f in fitted.items()}
-
-
-def _cold(known: Dataset) -> NDArray[np.bool_]:
-    """(n_items,) items without a single like among the known interactions."""
-    return np.asarray(np.bincount(known.interactions.item[known.liked], minlength=len(known.items)) == 0)
 
 
 def _rng(settings: Settings, name: str) -> np.random.Generator:

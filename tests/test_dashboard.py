@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import HOSTILE
+from conftest import HOSTILE, TINY
 from streamlit.testing.v1 import AppTest
 
 from dashboard import charts, strings, tables
 from recsys_core import browse
+from recsys_core.config import Settings
 from recsys_core.hybrid import Blend
+from recsys_core.readers import load_dataset
 from recsys_core.recommend import recommend_users
 from recsys_core.run import Run
+from recsys_core.train import train
 
 APP = Path(__file__).parents[1] / "dashboard" / "app.py"
 
@@ -277,13 +280,15 @@ def test_a_list_that_does_not_add_up_is_refused(tiny_run: Run, monkeypatch: pyte
         browse.user_list(tiny_run, browse.person(tiny_run, "u01"), tiny_run.model.blend, k=3)
 
 
-def test_cold_items_carry_their_tag(open_app, tiny_run: Run) -> None:
-    view = table(open_app(tiny_run.path.parent, user="u01", k="18"), "bar")
-    cold = tiny_run.dataset.catalog.titles[tiny_run.model.cold]
+def test_cold_items_carry_their_tag(open_app, tiny: str, tmp_path: Path) -> None:
+    settings = Settings(components=("ease", "cold"), control=False, scorers={"cold": {"encoder": tiny}})
+    run = train(load_dataset(TINY), settings, tmp_path / "cold")
+    view = table(open_app(tmp_path, user="u01", k="18"), "bar")
+    cold = run.dataset.catalog.titles[run.model.cold]
     listed = view[view["title"].isin(cold)]
     assert len(listed)
-    assert all(tags[0] == "new item, no likes yet" for tags in listed["tags"])
-    assert not any("new item, no likes yet" in tags for tags in view[~view["title"].isin(cold)]["tags"])
+    assert all(tags[0] == "new item, met by nobody yet" for tags in listed["tags"])
+    assert not any("new item, met by nobody yet" in tags for tags in view[~view["title"].isin(cold)]["tags"])
 
 
 def test_new_left_and_moves_agree(tiny_run: Run) -> None:

@@ -18,7 +18,7 @@ from recsys_core.scorers.base import LinearScorer, Scorer
 # small, quick settings for scorers whose defaults are made for real data
 SETTINGS: dict[str, dict[str, Any]] = {
     "factors": {"dim": 8},
-    "bert": {"epochs": 4, "dim": 8, "hidden": 8},
+    "bert": {"epochs": 4, "dim": 8},
     "cross_encoder": {"epochs": 1, "max_pairs": 60, "batch_size": 8},
 }
 ANSWERS_CHECKERBOARD = [n for n in scorers.names() if n not in ("popularity", "cross_encoder", "cold")]
@@ -134,7 +134,7 @@ def test_an_item_nobody_met_is_nan_unless_its_text_is_read(make: Callable[[], Sc
 def test_checkerboard_has_the_withheld_item_on_top(name: str, tiny: str) -> None:
     data = checkerboard()
     cls = scorers.scorer_class(name)
-    settings = {"factors": {"dim": 8}, "bert": {"encoder": tiny, "dim": 8, "hidden": 8}}.get(name, {})
+    settings = {"factors": {"dim": 8}, "bert": {"encoder": tiny, "dim": 8}}.get(name, {})
     scorer = cls(cls.Config(**settings)).fit(data, rng())
     h = data.histories()
     best = top_k(hide(scorer.score(h), h), 1)[:, 0]

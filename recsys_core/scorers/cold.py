@@ -1,7 +1,7 @@
-"""Items that nobody has liked yet: their texts and attributes are mapped to the columns of a collaborative model.
+"""Items that nobody has met yet: their texts and attributes are mapped to the columns of a collaborative model.
 
-In: liked interactions, BERT vectors, attributes. Out: for an item without likes, score(h) = sum_j x_j (M_j . a_i), with a_i its
-features and M_j a learned row for each past item; NaN for items that have likes, which other components score better.
+In: liked interactions, BERT vectors, attributes. Out: for an item without interactions score(h) = sum_j x_j (M_j . a_i), with a_i
+its features and M_j a learned row for each past item; NaN for items that have some, which other components judge better.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Model(Scorer):
         self.map_ = np.zeros(features.shape, np.float32)
         self.map_[data.warm] = _map(self.config, _columns(data.inverse), features[data.warm])
         self.features_ = features.astype(np.float32)
-        self.cold_ = np.bincount(dataset.histories().items, minlength=len(dataset.items)) == 0
+        self.cold_ = dataset.unmet
         return self
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
@@ -101,7 +101,7 @@ class Model(Scorer):
         return out
 
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Of one history row: (n_past, len(items)), what each past item adds to each score; NaN for items with likes."""
+        """Of one history row: (n_past, len(items)), what each past item adds to each score; NaN for items that were met."""
         if len(history) != 1:
             raise ValueError("contributions are of one history row")
         parts = history.csr().data[:, None] * (self.map_[history.items] @ self.features_[items].T)

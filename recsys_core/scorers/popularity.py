@@ -36,7 +36,7 @@ class Model(Scorer):
             later = len(events) - np.searchsorted(np.sort(events.time), events.time, side="right")  # likes after this one
             weight = 0.5 ** (later / (self.config.half_life * len(events)))
         counts = np.bincount(events.item, weights=weight, minlength=len(dataset.items))
-        self.prior_ = np.where(counts > 0, np.log1p(counts), np.nan).astype(np.float32)  # new is not unpopular
+        self.prior_ = np.where(dataset.unmet, np.nan, np.log1p(counts)).astype(np.float32)  # new is not unpopular
         return self
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
