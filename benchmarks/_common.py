@@ -204,7 +204,7 @@ def grid(**values: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     return tuple(rows)
 
 
-EASE = Peer("EASE", grid(reg=(50, 75, 100, 150, 200, 300, 400, 600, 800, 1100, 1350, 1600)), ease_scores)
+EASE = Peer("EASE", grid(reg=(25, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1100, 1600)), ease_scores)
 POPULAR = Peer("most popular", ({},), popular_scores)
 ALS = Peer("implicit ALS", grid(factors=(32, 64, 96), regularization=(12.0, 18.0, 24.0, 30.0), alpha=(2.0,)), als_scores)
 BPR = Peer(

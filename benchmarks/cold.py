@@ -100,13 +100,14 @@ def among_cold(scores: Floats, draw: Draw) -> Floats:
 
 
 def on_one_scale(scores: Floats, draw: Draw) -> dict[str, Floats]:
-    """NDCG@10 by user: cold likes among all unseen items (warm test likes hidden: they are not what is sought), warm likes with
-    and without cold items in the list (a liked cold item counts as a miss), and both kinds of like together."""
+    """NDCG@10 by user: cold likes among all unseen items (warm test likes hidden: they are not what is sought); warm likes with
+    cold items in the list (liked ones count as misses, or are set aside) and without; both kinds of like together."""
     known = draw.histories
     no_cold = np.where(draw.cold, -np.inf, scores).astype(np.float32)
     return {
         "cold": hits_ndcg(top_k(hide(scores, joined(known, draw.warm_likes)), 10), draw.cold_likes),
         "warm": hits_ndcg(top_k(hide(scores, known), 10), draw.warm_likes),
+        "warm, cold likes set aside": hits_ndcg(top_k(hide(scores, joined(known, draw.cold_likes)), 10), draw.warm_likes),
         "warm, no cold items": hits_ndcg(top_k(hide(no_cold, known), 10), draw.warm_likes),
         "both": hits_ndcg(top_k(hide(scores, known), 10), draw.both),
     }

@@ -71,13 +71,15 @@ class Model(Scorer):
         histories = dataset.histories()
         liked, _ = most_liked(histories, histories.n_items)
         self.item_vectors_ = np.full((histories.n_items, self.config.dim), np.nan, np.float32)
-        self.item_vectors_[liked] = solvers[self.config.solver](self.config, histories, rng)[liked]
+        with threadpool_limits(1, "blas"):  # the systems are small: a second thread costs more than it brings
+            self.item_vectors_[liked] = solvers[self.config.solver](self.config, histories, rng)[liked]
         return self
 
     def fold_in(self, histories: Histories) -> NDArray[np.float32]:
         """(n_rows, dim) vectors that minimise the loss of these rows with the item vectors fixed; zero for an empty row."""
         known = np.nan_to_num(self.item_vectors_).astype(np.float64)
-        return _FOLD_IN[self.config.loss](self.config, known, histories.csr(self.config.decay)).astype(np.float32)
+        with threadpool_limits(1, "blas"):
+            return _FOLD_IN[self.config.loss](self.config, known, histories.csr(self.config.decay)).astype(np.float32)
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         vectors = self.item_vectors_ if items is None else self.item_vectors_[items]
@@ -147,16 +149,15 @@ def _by_implicit(config: FactorsConfig, histories: Histories, rng: np.random.Gen
         from implicit.als import AlternatingLeastSquares
     except ImportError as error:
         raise UserError("solver 'implicit' needs that library: pip install 'whyrec[als]', or use solver = 'als'") from error
-    with threadpool_limits(1, "blas"):  # the library's own advice: it threads over users itself
-        model = AlternatingLeastSquares(
-            factors=config.dim,
-            alpha=1 / config.unobserved,
-            regularization=config.reg * histories.lengths.mean() / config.unobserved,
-            iterations=config.sweeps,
-            num_threads=1,  # one thread: the same bytes for the same seed
-            random_state=int(rng.integers(2**31)),
-        )
-        model.fit(csr_matrix(histories.csr()), show_progress=False)
+    model = AlternatingLeastSquares(
+        factors=config.dim,
+        alpha=1 / config.unobserved,
+        regularization=config.reg * histories.lengths.mean() / config.unobserved,
+        iterations=config.sweeps,
+        num_threads=1,  # one thread: the same bytes for the same seed
+        random_state=int(rng.integers(2**31)),
+    )
+    model.fit(csr_matrix(histories.csr()), show_progress=False)
     return np.array(model.item_factors, dtype=np.float64)
 
 
