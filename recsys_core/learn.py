@@ -19,17 +19,18 @@ from recsys_core.scorers.base import Scores
 STEPS = (0.3, 0.1)  # of the coordinate search, as shares of all weight
 LEAST_GAIN = 2e-4  # in NDCG: smaller moves follow the noise of the validation users
 ROUNDS = 2  # at each step size
+DEPTH = 3  # the search looks at the first 3k places: more hits, less noise than k alone (benchmarks/learners.py)
 
 
 def fit_blend(store: Candidates, start: Blend, k: int) -> Blend:
-    """Weights of the components that score warm items, by NDCG@k coordinate search, then calibrated on the recommended top k.
+    """Weights of the components that score warm items, by coordinate search, then calibrated on the recommended top k.
 
     Components that score nothing but cold items keep the weight of `start`.
     """
     warm = store.warm()
     usable = np.flatnonzero(np.isfinite(warm.z).any(axis=(0, 1)))
     weights = np.array(start.weights)
-    weights[usable] = search_weights(warm.keep(usable), k)
+    weights[usable] = search_weights(warm.keep(usable), DEPTH * k)
     learned = calibrate(replace(start.only(usable), weights=tuple(weights[usable].tolist())), warm.keep(usable), k)
     weights[usable] = learned.weights
     return replace(start, weights=tuple(weights.tolist()), bias=learned.bias)
