@@ -2,8 +2,8 @@
 
     python benchmarks/learners.py --runs FOLDER
 
-FOLDER holds run directories (`benchmarks/warm.py --runs FOLDER` leaves them). Weights are learned on half of the validation users and
-judged on the other half by NDCG@10. Writes benchmarks/results/learners.json.
+FOLDER holds run directories (`benchmarks/warm.py --runs FOLDER` leaves them). Weights are learned on half of the validation
+users and judged on the other half by NDCG@10. Writes benchmarks/results/learners.json.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from recsys_core.data import Catalog
 from recsys_core.text import encode_cached
 
 Floats = NDArray[np.float64]
-MOST_VALUES = 500  # of one attribute; rarer values say little and cost memory
+MOST_VALUES = 200  # of one attribute; rarer values say little and cost memory
 KNOTS = 10  # of a numeric attribute, at quantiles
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from recsys_core.candidates import Candidates
 from recsys_core.hybrid import Blend
@@ -71,7 +72,7 @@ def fit_cold(z: Scores, hit: NDArray[np.bool_], blend: Blend, free: int | None) 
         hit: (n,) whether the user likes the item in the validation part.
         free: component that scores cold items alone: its weight itself is learned, its factor stays 1.
 
-    Non-negative logistic regression by projected Newton steps; a component that does not help gets factor 0.
+    Non-negative logistic regression; a component that does not help gets factor 0.
     """
     usable = np.isfinite(z).any(axis=0)
     x = np.nan_to_num(z[:, usable]).astype(np.float64)
@@ -99,26 +100,26 @@ def calibrate(blend: Blend, store: Candidates, k: int) -> Blend:
     return replace(blend, weights=tuple(slope * w for w in blend.weights), bias=bias)
 
 
-def _logistic(x: NDArray[np.float64], hit: NDArray[np.bool_], steps: int = 60) -> tuple[NDArray[np.float64], float]:
-    """Slopes (n_features,) >= 0 and bias of a logistic fit with Platt's smoothed targets, by projected Newton steps."""
+def _logistic(x: NDArray[np.float64], hit: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+    """Slopes (n_features,) >= 0 and bias of a logistic fit with Platt's smoothed targets; features of any scale."""
     n_hit = hit.sum()
     target = np.where(hit, (n_hit + 1) / (n_hit + 2), 1 / (len(hit) - n_hit + 2))
-    columns = np.column_stack([x, np.ones(len(x))])
-    theta = np.zeros(columns.shape[1])
-    theta[-1] = np.log((n_hit + 1) / (len(hit) - n_hit + 1))
-    for _ in range(steps):
-        p = 1 / (1 + np.exp(-np.clip(columns @ theta, -30, 30)))
-        slope = columns.T @ (target - p)
-        free = (theta > 0) | (slope > 0)
-        free[-1] = True
-        part = columns[:, free]
-        change = np.zeros_like(theta)
-        change[free] = np.linalg.solve((part * (p * (1 - p))[:, None]).T @ part + 1e-6 * np.eye(free.sum()), slope[free])
-        before, theta = theta, theta + change
-        theta[:-1] = np.maximum(theta[:-1], 0)
-        if np.abs(theta - before).max() < 1e-10:
-            break
-    return theta[:-1], float(theta[-1])
+    mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
+    columns = np.column_stack([(x - mean) / spread, np.ones(len(x))])
+
+    def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logit = columns @ theta
+        p = 1 / (1 + np.exp(-np.clip(logit, -60, 60)))
+        return float((np.logaddexp(0, logit) - target * logit).mean()), columns.T @ (p - target) / len(hit)
+
+    start = np.zeros(columns.shape[1])
+    start[-1] = np.log((n_hit + 1) / (len(hit) - n_hit + 1))
+    bounds = [(0, None)] * x.shape[1] + [(None, None)]
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500}
+    ).x
+    slopes = found[:-1] / spread
+    return slopes, float(found[-1] - slopes @ mean)
 
 
 def ndcg_of(logit: Scores, store: Candidates, k: int) -> NDArray[np.float64]:

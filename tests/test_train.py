@@ -149,6 +149,8 @@ def test_calibration_keeps_the_ranking_and_meets_the_hit_rate() -> None:
     slope, bias = learn._logistic(x[:, None], hit)
     assert slope[0] == pytest.approx(2, abs=0.2)
     assert bias == pytest.approx(-1, abs=0.1)
+    far, _ = learn._logistic(1000 * x[:, None] ** 3, hit)  # heavy tails and a large scale: no overshoot
+    assert 0 < far[0] < 1
     assert learn._logistic(-x[:, None], hit)[0][0] >= 0  # never turns a ranking round
 
 
