@@ -214,11 +214,11 @@ class Trainer:
         self.history.append({"epoch": self.epoch, "loss": loss, "metric": "ndcg@10", "value": value, "seconds": seconds})
 
     def _pass(self) -> float:
-        """One pass over the users with two likes at least, in four steps at least; the mean loss."""
+        """One pass over users with two likes or more (at most `epoch_users`), in four steps at least; the mean loss."""
         import torch
 
         users = np.flatnonzero(self.likes.lengths >= 2)
-        users = users[torch.randperm(len(users), generator=self.generator).numpy()]
+        users = users[torch.randperm(len(users), generator=self.generator).numpy()][: self.config.epoch_users]
         total, size = 0.0, min(self.config.batch_users, -(-len(users) // 4))
         for start in range(0, len(users), size):
             rows = users[start : start + size]

@@ -45,6 +45,7 @@ class BertConfig:
     l2_text: float = 0.003
     history_dropout: float = 0.5  # of past items while training
     batch_users: int = 256
+    epoch_users: int = 10_000  # random users an epoch goes through at most
     batch_texts: int = 128  # texts encoded anew in a step while the encoder is trained
     max_history: int = 0  # latest items that count; 0: all
     max_length: int = 64  # tokens of an item text
