@@ -52,8 +52,10 @@ class Settings:
             raise UserError("k, tune_users and search_users must be 1 or more")
 
     def scorer_config(self, name: str) -> Any:
-        """The scorer's config with the values set here."""
-        return _build(scorers.scorer_class(name).Config, self.scorers.get(name, {}), f"scorers.{name}")
+        """The scorer's config with the values set here; the run's `device` unless the scorer has its own."""
+        cls, values = scorers.scorer_class(name).Config, self.scorers.get(name, {})
+        shared = {"device": self.device} if "device" in cls.__dataclass_fields__ else {}
+        return _build(cls, shared | values, f"scorers.{name}")
 
 
 def load_settings(path: Path | None, assignments: list[str], **overrides: Any) -> Settings:

@@ -140,13 +140,16 @@ def _fit_all(dataset: Dataset, split: Split, settings: Settings, folder: Path, s
     judge = make_judge(dataset, split, settings)
     tuned = {}
     for name in settings.components:
-        tuned[name] = _stage(folder / "tuned" / name, partial(_tune, name, early, judge, settings))
+        work = partial(_tune, name, early, judge, settings, folder / f"tuned-{name}.checkpoint")
+        tuned[name] = _stage(folder / "tuned" / name, work)
         facts = tuned[name].facts
         tried = len(facts["trials"])
         say(f"{name}: NDCG@{settings.k} {facts['ndcg']:.4f} on validation, best of {tried} in {facts['seconds']:.1f} s")
 
     def fit_as(stage: str, names: Iterable[str], data: Dataset) -> dict[str, Fitted]:
-        return {n: _stage(folder / stage / n, partial(_fit, n, tuned[n].scorer.config, data, settings)) for n in names}
+        saved = {n: folder / f"{stage}-{n}.checkpoint" for n in names}
+        fits = {n: partial(_fit, n, tuned[n].scorer.config, data, settings, path) for n, path in saved.items()}
+        return {n: _stage(folder / stage / n, fit) for n, fit in fits.items()}
 
     final = fit_as("final", settings.components, late)
     readers = [n for n in settings.components if scorer_class(n).reads_text and n != "cross_encoder"]
@@ -170,7 +173,7 @@ def make_judge(dataset: Dataset, split: Split, settings: Settings) -> Judge:
     return Judge(users, histories[users], hidden[users], truth[users], settings.k)
 
 
-def _tune(name: str, data: Dataset, judge: Judge, settings: Settings) -> Fitted:
+def _tune(name: str, data: Dataset, judge: Judge, settings: Settings, checkpoint: Path | None = None) -> Fitted:
     """One key of the scorer's `search` after the other, each value judged by validation NDCG with the best of the others.
 
     Where an edge of three values or more wins, the grid grows on that side (a narrow grid makes a model look weak).
@@ -181,7 +184,7 @@ def _tune(name: str, data: Dataset, judge: Judge, settings: Settings) -> Fitted:
     given = set(settings.scorers.get(name, {}))
     if settings.tune:
         config = cls.choose(config, data, given, _rng(settings, f"choose {name}"))
-    best = _fit(name, config, data, settings)
+    best = _fit(name, config, data, settings, checkpoint)
     best_ndcg = judge.ndcg(best.scorer)
     trials = [{"config": dataclasses.asdict(config), "ndcg": best_ndcg}]
     keys = [k for k in cls.search if k not in given] if settings.tune else []
@@ -229,9 +232,13 @@ def _wider(tried: list[Any], best: Any) -> list[Any]:
     return [] if ratio is None else [type(best)(best * ratio)]
 
 
-def _fit(name: str, config: Any, data: Dataset, settings: Settings) -> Fitted:
+def _fit(name: str, config: Any, data: Dataset, settings: Settings, checkpoint: Path | None = None) -> Fitted:
+    """Fit one scorer; one that trains in epochs saves each of them in `checkpoint` and goes on from there."""
     started = time.perf_counter()
-    scorer = scorer_class(name)(config).fit(data, _rng(settings, name))
+    scorer = scorer_class(name)(config)
+    if hasattr(scorer, "checkpoint"):
+        scorer.checkpoint = checkpoint
+    scorer.fit(data, _rng(settings, name))
     return Fitted(scorer, {"epochs": list(getattr(scorer, "history", [])), "seconds": time.perf_counter() - started})
 
 

@@ -223,6 +223,20 @@ def test_settings_say_what_is_wrong() -> None:
             load_settings(None, [assignment]).scorer_config("ease")
 
 
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "configs").glob("*.toml")), ids=lambda p: p.stem)
+def test_shipped_configs_load_and_the_default_is_the_default(path: Path) -> None:
+    settings = load_settings(path, [])
+    for name in settings.components:
+        settings.scorer_config(name)
+    assert (settings == Settings()) == (path.stem == "default")
+
+
+def test_the_device_reaches_the_scorers_that_have_one() -> None:
+    settings = Settings(device="cpu", scorers={"cold": {"device": "auto"}})
+    assert settings.scorer_config("bert").device == "cpu"
+    assert settings.scorer_config("cold").device == "auto"
+
+
 def test_what_is_set_by_hand_stays(tmp_path: Path) -> None:
     settings = Settings(components=("ease",), control=False, scorers={"ease": {"reg": 7.0}})
     path = train(random_world(), settings, tmp_path / "a").path
