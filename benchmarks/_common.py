@@ -82,6 +82,9 @@ def _version(package: str) -> str | None:
 
 
 def _git() -> str | None:
+    """The checkout's commit, if the package was imported from it."""
+    if Path(recsys_core.__file__).resolve().parents[1] != ROOT:
+        return None
     done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() or None
 
