@@ -28,6 +28,7 @@ class Candidates:
     items: (n, m) internal item ids, -1 behind the end.
     z: (n, m, components) standardised scores, NaN = cannot score.
     relevant: (n, m) bool, liked in the part of the data that judges.
+    met_later: (n, m) bool, met but not liked in that part; what the final lists will hide if they hide all that was met.
     n_relevant: (n,) how many such likes the user has, among the candidates or not.
     cold: (n, m) bool, items that nobody has met in training.
     """
@@ -36,6 +37,7 @@ class Candidates:
     items: NDArray[np.int64]
     z: Scores
     relevant: NDArray[np.bool_]
+    met_later: NDArray[np.bool_]
     n_relevant: NDArray[np.int64]
     cold: NDArray[np.bool_]
 
@@ -74,25 +76,25 @@ def gather(
     histories: Histories,
     hidden: Histories,
     truth: Histories,
+    met_later: Histories,
     cold: NDArray[np.bool_],
     *,
     per_component: int = PER_COMPONENT,
 ) -> Candidates:
-    """Build the store for `users`; histories, hidden and truth have one row for each of them."""
+    """Build the store for `users`; histories, hidden, truth and met_later have one row for each of them."""
     blocks: list[tuple[NDArray[Any], ...]] = []
     for rows, block in histories.blocks(256):
         z = blend.standardise(raw_scores(components, block))
         best = [top_k(hide(z[:, :, c], hidden[rows]), per_component) for c in range(len(components))]
         items = _unique_rows(np.concatenate(best, axis=1))
-        liked = truth[rows].csr().toarray() > 0
         at = np.maximum(items, 0)
-        relevant = np.take_along_axis(liked, at, axis=1) & (items >= 0)
-        blocks.append((items, np.take_along_axis(z, at[:, :, None], axis=1), relevant, cold[at]))
+        flags = [np.take_along_axis(h[rows].csr().toarray() > 0, at, axis=1) & (items >= 0) for h in (truth, met_later)]
+        blocks.append((items, np.take_along_axis(z, at[:, :, None], axis=1), *flags, cold[at]))
     width = max(b[0].shape[1] for b in blocks)
-    items, z, relevant, is_cold = (
-        np.concatenate([_widen(block[n], width, fill) for block in blocks]) for n, fill in enumerate((-1, 0, False, False))
+    items, z, relevant, later, is_cold = (
+        np.concatenate([_widen(block[n], width, fill) for block in blocks]) for n, fill in enumerate((-1, 0, False, False, False))
     )
-    return Candidates(users, items, z, relevant, truth.lengths, is_cold)
+    return Candidates(users, items, z, relevant, later, truth.lengths, is_cold)
 
 
 def _unique_rows(items: NDArray[np.int64]) -> NDArray[np.int64]:

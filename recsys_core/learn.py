@@ -23,16 +23,16 @@ ROUNDS = 2  # at each step size
 DEPTH = 3  # the search looks at the first 3k places: more hits, less noise than k alone (benchmarks/learners.py)
 
 
-def fit_blend(store: Candidates, start: Blend, k: int) -> Blend:
+def fit_blend(store: Candidates, start: Blend, k: int, held_out: float = 0.0) -> Blend:
     """Weights of the components that score warm items, by coordinate search, then calibrated on the recommended top k.
 
-    Components that score nothing but cold items keep the weight of `start`.
+    Components that score nothing but cold items keep the weight of `start`; `held_out` as in `calibrate`.
     """
     warm = store.warm()
     usable = np.flatnonzero(np.isfinite(warm.z).any(axis=(0, 1)))
     weights = np.array(start.weights)
     weights[usable] = search_weights(warm.keep(usable), DEPTH * k)
-    learned = calibrate(replace(start.only(usable), weights=tuple(weights[usable].tolist())), warm.keep(usable), k)
+    learned = calibrate(replace(start.only(usable), weights=tuple(weights[usable].tolist())), warm.keep(usable), k, held_out)
     weights[usable] = learned.weights
     return replace(start, weights=tuple(weights.tolist()), bias=learned.bias)
 
@@ -85,23 +85,31 @@ def fit_cold(z: Scores, hit: NDArray[np.bool_], blend: Blend, free: int | None) 
     return replace(blend, weights=tuple(weights.tolist()), cold_factors=tuple(factors.tolist()), cold_shift=bias - blend.bias)
 
 
-def calibrate(blend: Blend, store: Candidates, k: int) -> Blend:
+def calibrate(blend: Blend, store: Candidates, k: int, held_out: float = 0.0) -> Blend:
     """Scale weights and set the bias so that sigmoid(logit) is the like rate of what is shown (Platt 1999).
 
-    Fitted on each user's top k of the store, hits against misses; the slope is positive, so no ranking changes.
+    Fitted on each user's top k of the store, hits against misses; the slope is positive, so no ranking changes. Two things make
+    validation look worse than the lists it stands for, and are taken out: items met in the validation part and not liked, which
+    final lists hide (pairs left out), and likes that are held out for the test, which stand in the lists as misses. Of those
+    nothing is known but their number, `held_out` for each validation like; being like them they take as many places for each
+    hit, and the misses weigh that much less.
     """
     logit = store.logit(replace(blend, bias=0.0))
     k = min(k, logit.shape[1])
     top = np.argpartition(-logit, k - 1, axis=1)[:, :k]
     shown = np.take_along_axis(logit, top, axis=1)
-    hit = np.take_along_axis(store.relevant, top, axis=1)[np.isfinite(shown)]
-    slopes, bias = _logistic(shown[np.isfinite(shown)].astype(np.float64)[:, None], hit)
+    judged = np.isfinite(shown) & ~np.take_along_axis(store.met_later, top, axis=1)
+    hit = np.take_along_axis(store.relevant, top, axis=1)[judged]
+    misses = max(int((~hit).sum()), 1)
+    miss_weight = max((misses - held_out * hit.sum()) / misses, 0.1)
+    slopes, bias = _logistic(shown[judged].astype(np.float64)[:, None], hit, miss_weight)
     slope = max(float(slopes[0]), 1e-3)  # above 0, or the ranking would be lost
     return replace(blend, weights=tuple(slope * w for w in blend.weights), bias=bias)
 
 
-def _logistic(x: NDArray[np.float64], hit: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+def _logistic(x: NDArray[np.float64], hit: NDArray[np.bool_], miss_weight: float = 1.0) -> tuple[NDArray[np.float64], float]:
     """Slopes (n_features,) >= 0 and bias of a logistic fit with Platt's smoothed targets; features of any scale."""
+    weight = np.where(hit, 1.0, miss_weight) / len(hit)
     n_hit = hit.sum()
     target = np.where(hit, (n_hit + 1) / (n_hit + 2), 1 / (len(hit) - n_hit + 2))
     mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
@@ -110,7 +118,7 @@ def _logistic(x: NDArray[np.float64], hit: NDArray[np.bool_]) -> tuple[NDArray[n
     def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         logit = columns @ theta
         p = 1 / (1 + np.exp(-np.clip(logit, -60, 60)))
-        return float((np.logaddexp(0, logit) - target * logit).mean()), columns.T @ (p - target) / len(hit)
+        return float(weight @ (np.logaddexp(0, logit) - target * logit)), columns.T @ (weight * (p - target))
 
     start = np.zeros(columns.shape[1])
     start[-1] = np.log((n_hit + 1) / (len(hit) - n_hit + 1))

@@ -57,6 +57,8 @@ class Judge:
     histories: Histories
     hidden: Histories
     truth: Histories
+    met_later: Histories
+    held_out: float  # likes of the test part for each of the validation part: how many, not which
     k: int
 
     def ndcg(self, scorer: Scorer) -> float:
@@ -165,12 +167,17 @@ def _fit_all(dataset: Dataset, split: Split, settings: Settings, folder: Path, s
 def make_judge(dataset: Dataset, split: Split, settings: Settings) -> Judge:
     """A random sample of the users with validation likes, at most `tune_users`."""
     early = dataset.subset(split.rows(TRAIN))
-    truth = dataset.subset(split.rows(VALID)).histories()
+    valid = split.rows(VALID)
+    truth = dataset.subset(valid).histories()
     users = np.flatnonzero(truth.lengths > 0)
     users = np.sort(_rng(settings, "judge").permutation(users)[: settings.tune_users])
     histories = early.histories()
-    hidden = early.met() if settings.hide == "met" else histories
-    return Judge(users, histories[users], hidden[users], truth[users], settings.k)
+    hides_met = settings.hide == "met"
+    later = dataset.subset(valid & ~dataset.liked & hides_met).met()
+    counts = split.counts(dataset)
+    held_out = counts["test"] / counts["valid"] if split.how in ("random", "leave-last") else 0.0
+    hidden = early.met() if hides_met else histories
+    return Judge(users, histories[users], hidden[users], truth[users], later[users], held_out, settings.k)
 
 
 def _tune(name: str, data: Dataset, judge: Judge, settings: Settings, checkpoint: Path | None = None) -> Fitted:
@@ -276,7 +283,7 @@ def _assemble(whole: Path, dataset: Dataset, split: Split, settings: Settings, p
     store.save(whole / "candidates")
     for n, name in enumerate(blend.names if len(blend.names) > 1 else ()):
         rest = np.delete(np.arange(len(blend.names)), n)
-        without = learn.fit_blend(store.keep(rest), learned.only(rest), settings.k)
+        without = learn.fit_blend(store.keep(rest), learned.only(rest), settings.k, judge.held_out)
         save_blend(without.with_constants(blend.only(rest)), model.cold, whole / "without" / name)
     if parts.control_final:
         _, shuffled = _learn(early, judge, {**parts.tuned, **parts.control_tuned}, {}, settings)
@@ -310,10 +317,10 @@ def _learn(
     scorers = _scorers(fitted)
     mu, sigma = constants(scorers, judge.histories)
     start = Blend(tuple(scorers), mu, sigma, (1.0,) * len(scorers))
-    rows = (judge.histories, judge.hidden, judge.truth)
+    rows = (judge.histories, judge.hidden, judge.truth, judge.met_later)
     if not rehearsal:
         store = candidates.gather(scorers, start, judge.users, *rows, early.unmet)
-        return store, learn.fit_blend(store, start, settings.k)
+        return store, learn.fit_blend(store, start, settings.k, judge.held_out)
     out = _rehearsed_items(early, settings)
     raw = _rehearsal_scores(early, judge, scorers, _scorers(rehearsal), out)
     if "cold" in scorers:  # its scores of real cold items may be too few to tell their spread
@@ -322,7 +329,7 @@ def _learn(
         sigma = (*sigma[:c], float(np.nanstd(raw[..., c])) or 1.0, *sigma[c + 1 :])
         start = replace(start, mu=mu, sigma=sigma)
     store = candidates.gather(scorers, start, judge.users, *rows, early.unmet)
-    blend = learn.fit_blend(store, start, settings.k)
+    blend = learn.fit_blend(store, start, settings.k, judge.held_out)
     z, hit = _shown_cold(blend.standardise(raw), judge, out, 2 * settings.k)
     free = list(scorers).index("cold") if "cold" in scorers else None
     return store, learn.fit_cold(z, hit, blend, free)
