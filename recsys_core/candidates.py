@@ -51,7 +51,8 @@ class Candidates:
 
     def warm(self) -> Candidates:
         """The same store without cold items."""
-        return replace(self, items=np.where(self.cold, -1, self.items), relevant=self.relevant & ~self.cold)
+        z = np.where(self.cold[:, :, None], np.nan, self.z)
+        return replace(self, items=np.where(self.cold, -1, self.items), z=z, relevant=self.relevant & ~self.cold)
 
     def keep(self, components: NDArray[np.int64]) -> Candidates:
         """The same store seen through some of its components."""

@@ -23,6 +23,7 @@ class Settings:
     tune: choose each scorer's settings on validation data from its small grid; keys set by hand stay as set.
     tune_users: at most this many users (a random sample) judge settings and weights; 5,000 keep a standard error near .004.
     search_users: settings are tried on the likes of at most this many users; the winner is fitted on all.
+    cold_boost: log-odds added to items that nobody has met, on top of what was learned: more of them at the cost of met ones.
     control: also fit the components that read text on shuffled texts, so that a report can say what text really adds.
     scorers: settings by scorer name; fields of that scorer's config.
     """
@@ -36,6 +37,7 @@ class Settings:
     tune: bool = True
     tune_users: int = 5000
     search_users: int = 20_000
+    cold_boost: float = 0.0
     control: bool = True
     scorers: dict[str, dict[str, Any]] = field(default_factory=dict)
 

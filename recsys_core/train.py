@@ -332,7 +332,8 @@ def _learn(
     blend = learn.fit_blend(store, start, settings.k, judge.held_out)
     z, hit = _shown_cold(blend.standardise(raw), judge, out, 2 * settings.k)
     free = list(scorers).index("cold") if "cold" in scorers else None
-    return store, learn.fit_cold(z, hit, blend, free)
+    blend = learn.fit_cold(z, hit, blend, free)
+    return store, replace(blend, cold_shift=blend.cold_shift + settings.cold_boost)
 
 
 def _rehearsed_items(early: Dataset, settings: Settings) -> NDArray[np.int64]:

@@ -48,7 +48,7 @@ class BertConfig:
     epoch_users: int = 10_000  # random users an epoch goes through at most
     batch_texts: int = 128  # texts encoded anew in a step while the encoder is trained
     max_history: int = 0  # latest items that count; 0: all
-    max_length: int = 64  # tokens of an item text
+    max_length: int = 128  # tokens of an item text, as `cold` reads, so that each is encoded once
     decay: float = 0.0  # an event of age a counts exp(-a / decay); 0: all count alike
     device: str = "auto"
 
