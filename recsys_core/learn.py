@@ -30,6 +30,8 @@ def fit_blend(store: Candidates, start: Blend, k: int, held_out: float = 0.0) ->
     """
     warm = store.warm()
     usable = np.flatnonzero(np.isfinite(warm.z).any(axis=(0, 1)))
+    if not len(usable):
+        return start
     weights = np.array(start.weights)
     weights[usable] = search_weights(warm.keep(usable), DEPTH * k)
     learned = calibrate(replace(start.only(usable), weights=tuple(weights[usable].tolist())), warm.keep(usable), k, held_out)
