@@ -33,8 +33,9 @@ fmt: .venv/installed-dev  ## put style and format right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed-dev  ## run every benchmark; results are written to benchmarks/results
-	@set -e; for file in $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py)); do echo "$$file"; $(BIN)/python "$$file"; done
+bench: .venv/installed-dev  ## run the benchmarks on MovieLens-100K; results are written to benchmarks/results
+	$(BIN)/whyrec fetch ml-100k --out data/ml-100k
+	@set -e; for name in metric_agreement warm cold timing; do echo "$$name"; $(BIN)/python benchmarks/$$name.py; done
 
 .venv/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

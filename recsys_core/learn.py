@@ -20,7 +20,7 @@ from recsys_core.scorers.base import Scores
 STEPS = (0.3, 0.1)  # of the coordinate search, as shares of all weight
 LEAST_GAIN = 2e-4  # in NDCG: smaller moves follow the noise of the validation users
 ROUNDS = 2  # at each step size
-DEPTH = 3  # the search looks at the first 3k places: more hits, less noise than k alone (benchmarks/learners.py)
+DEPTH = 3  # the search looks at the first 3k places: more hits where a user has few (compared in benchmarks/learners.py)
 
 
 def fit_blend(store: Candidates, start: Blend, k: int, held_out: float = 0.0) -> Blend:
