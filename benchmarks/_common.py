@@ -7,14 +7,12 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,7 @@ from recsys_core.data import Dataset, Histories
 from recsys_core.evaluate import Report, evaluate
 from recsys_core.hybrid import Hybrid
 from recsys_core.ranking import hide, top_k
-from recsys_core.run import Run
+from recsys_core.run import Run, commit, version_of
 from recsys_core.scorers.base import gram
 from recsys_core.scorers.ease import closed_form
 from recsys_core.splits import TEST, TRAIN, VALID, Split, make_split
@@ -49,10 +47,10 @@ def result_file(name: str, dataset: Dataset, started: float, content: Mapping[st
     """Write results/<name>.json: what was run, on what, and the figures. Called after each seed, so a stopped run leaves some."""
     facts = {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "git": _git(),
+        "git": commit(),
         "code": source_hash(),
         "versions": {"python": platform.python_version()}
-        | {n: _version(n) for n in ("whyrec", "numpy", "scipy", "torch", "transformers", "implicit")},
+        | {n: version_of(n) for n in ("whyrec", "numpy", "scipy", "torch", "transformers", "implicit")},
         "cpus": os.cpu_count(),
         "wall_seconds": round(time.perf_counter() - started, 1),
         "data": {k: v for k, v in dataset.summary().items() if k != "attributes"} | {"fingerprint": dataset.fingerprint},
@@ -72,21 +70,6 @@ def source_hash() -> str:
     for path in sorted(package.rglob("*.py")):
         h.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     return h.hexdigest()[:16]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git() -> str | None:
-    """The checkout's commit, if the package was imported from it."""
-    if Path(recsys_core.__file__).resolve().parents[1] != ROOT:
-        return None
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
 
 
 def arguments(doc: str | None, **more: Any) -> argparse.ArgumentParser:

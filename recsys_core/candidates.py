@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from recsys_core.data import Histories
 from recsys_core.hybrid import Blend, raw_scores
-from recsys_core.ranking import hide, top_k
+from recsys_core.ranking import hide, marked, top_k
 from recsys_core.scorers.base import Scorer, Scores
 
-PER_COMPONENT = 100  # best items of each component; the learned top 10 of ml-100k lies within the best 60 of some component
+PER_COMPONENT = 100  # best items of each component: ten times the usual list, so that live weights have room to move
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def gather(
         best = [top_k(hide(z[:, :, c], hidden[rows]), per_component) for c in range(len(components))]
         items = _unique_rows(np.concatenate(best, axis=1))
         at = np.maximum(items, 0)
-        flags = [np.take_along_axis(h[rows].csr().toarray() > 0, at, axis=1) & (items >= 0) for h in (truth, met_later)]
+        flags = [marked(items, h[rows].csr().toarray() > 0) for h in (truth, met_later)]
         blocks.append((items, np.take_along_axis(z, at[:, :, None], axis=1), *flags, cold[at]))
     width = max(b[0].shape[1] for b in blocks)
     items, z, relevant, later, is_cold = (

@@ -318,6 +318,19 @@ class Dataset:
         (folder / "dataset.json").write_text(text + "\n", encoding="utf-8")
 
 
+def rank_in_group(group: NDArray[Any], key: NDArray[Any]) -> NDArray[np.int64]:
+    """(n,) position of each entry among those of its `group` (n,) small integers, sorted by `key` (n,).
+
+    >>> rank_in_group(np.array([1, 0, 1]), np.array([9, 5, 2]))
+    array([1, 0, 0])
+    """
+    order = np.lexsort((key, group))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(group))])[:-1] if len(group) else np.zeros(0, np.int64)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - starts[group[order]]
+    return rank
+
+
 def histories_of(events: Interactions, n_users: int, n_items: int) -> Histories:
     """Group events by user, oldest first; equal times share their mean rank, so that no id decides an order."""
     time = np.zeros(len(events), np.int64) if events.time is None else events.time

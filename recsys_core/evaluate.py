@@ -20,7 +20,7 @@ from recsys_core.card import convention
 from recsys_core.data import Histories, Interactions
 from recsys_core.errors import UserError, unknown
 from recsys_core.hybrid import Blend, load_blend, sigmoid
-from recsys_core.ranking import hide, top_k
+from recsys_core.ranking import hide, marked, top_k
 from recsys_core.run import Run
 from recsys_core.scorers import scorer_class
 from recsys_core.scorers.base import Scorer, Scores
@@ -188,8 +188,7 @@ def _once(known: dict[int, Scores], scorer: Scorer, block: Histories) -> Scores:
 def _judge(items: NDArray[np.int64], truth: Histories) -> Lists:
     hits = np.zeros(items.shape, bool)
     for rows, block in truth.blocks(1024):
-        liked = block.csr().toarray() > 0
-        hits[rows] = np.take_along_axis(liked, np.maximum(items[rows], 0), axis=1) & (items[rows] >= 0)
+        hits[rows] = marked(items[rows], block.csr().toarray() > 0)
     return Lists(items, hits)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +128,7 @@ class Hybrid:
     def _cold(self, items: NDArray[np.int64] | None) -> NDArray[np.bool_]:
         return self.cold if items is None else self.cold[items]
 
-    @cached_property
+    @property
     def names(self) -> tuple[str, ...]:
         return self.blend.names
 
@@ -179,6 +178,6 @@ def constants(components: Mapping[str, Scorer], histories: Histories) -> tuple[t
     return tuple(float(m) for m in mu), tuple(float(s) for s in sigma)
 
 
-def sigmoid(logit: Scores) -> NDArray[np.float64]:
+def sigmoid(logit: NDArray[Any]) -> NDArray[np.float64]:
     """Probability of a logit, 0-1, without overflow."""
     return 1 / (1 + np.exp(-np.clip(np.asarray(logit, np.float64), -60, 60)))

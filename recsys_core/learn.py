@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from recsys_core.candidates import Candidates
-from recsys_core.hybrid import Blend
+from recsys_core.hybrid import Blend, sigmoid
 from recsys_core.metrics import ndcg
 from recsys_core.scorers.base import Scores
 
@@ -119,7 +119,7 @@ def _logistic(x: NDArray[np.float64], hit: NDArray[np.bool_], miss_weight: float
 
     def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         logit = columns @ theta
-        p = 1 / (1 + np.exp(-np.clip(logit, -60, 60)))
+        p = sigmoid(logit)
         return float(weight @ (np.logaddexp(0, logit) - target * logit)), columns.T @ (weight * (p - target))
 
     start = np.zeros(columns.shape[1])

@@ -35,3 +35,8 @@ def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     items = order[np.take_along_axis(best, ranked, axis=1)]
     items = np.where(np.isneginf(np.take_along_axis(values, ranked, axis=1)), -1, items)
     return np.pad(items, ((0, 0), (0, k - kept)), constant_values=-1)
+
+
+def marked(items: NDArray[np.int64], flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which listed items have their flag up: items (n_rows, k) with -1 behind the end, flags (n_rows, n_items); False at -1."""
+    return np.take_along_axis(flags, np.maximum(items, 0), axis=1) & (items >= 0)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +122,23 @@ def checksums(folder: Path) -> dict[str, str]:
     """sha256 of every file under a run folder but the manifest, by relative path."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
     return {p.relative_to(folder).as_posix(): sha256(p) for p in files}
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a package, None if there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def commit() -> str | None:
+    """The commit of the source checkout this package runs from; None if it is installed elsewhere."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

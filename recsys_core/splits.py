@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_core.data import Dataset, Interactions
+from recsys_core.data import Dataset, Interactions, rank_in_group
 from recsys_core.errors import UserError, unknown
 
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, 3
@@ -170,9 +170,4 @@ def _time(dataset: Dataset, how: str) -> NDArray[np.int64]:
 def _rank_in_user(dataset: Dataset, rows: NDArray[Any], key: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """For each of `rows`: its rank by `key` among the user's rows, and how many rows the user has."""
     user = dataset.interactions.user[rows]
-    order = np.lexsort((key, user))
-    counts = np.bincount(user, minlength=len(dataset.users))
-    starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
-    rank = np.empty(len(rows), np.int64)
-    rank[order] = np.arange(len(rows)) - starts[user[order]]
-    return rank, counts[user]
+    return rank_in_group(user, key), np.bincount(user, minlength=len(dataset.users))[user]

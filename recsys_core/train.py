@@ -12,14 +12,12 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ from recsys_core.config import Settings, dump_settings
 from recsys_core.data import Catalog, Dataset, Histories, Interactions
 from recsys_core.errors import UserError
 from recsys_core.hybrid import Blend, Hybrid, constants, save_blend
-from recsys_core.ranking import hide, top_k
+from recsys_core.ranking import hide, marked, top_k
 from recsys_core.scorers import scorer_class
 from recsys_core.scorers.base import Scorer
 from recsys_core.splits import TRAIN, VALID, Split
@@ -66,9 +64,19 @@ class Judge:
         hits = []
         for rows, block in self.histories.blocks(512):
             items = top_k(hide(scorer.score(block), self.hidden[rows]), self.k)
-            liked = self.truth[rows].csr().toarray() > 0
-            hits.append(np.take_along_axis(liked, np.maximum(items, 0), axis=1) & (items >= 0))
+            hits.append(marked(items, self.truth[rows].csr().toarray() > 0))
         return float(np.nanmean(metrics.ndcg(np.concatenate(hits), self.truth.lengths)))
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What every step works on: the data as known in tuning (`early`) and at the end (`late`), and who judges."""
+
+    dataset: Dataset
+    split: Split
+    early: Dataset
+    late: Dataset
+    judge: Judge
 
 
 @dataclass(frozen=True)
@@ -112,13 +120,15 @@ def train(
         dataset, split = splits.given_test(dataset, test, rng)
     settings = _usable(dataset, settings, say)
     with _workshop(out, dataset, settings, resume) as folder:
-        parts = _fit_all(dataset, split, settings, folder, say)
+        early, late = dataset.subset(split.rows(TRAIN)), dataset.subset(split.rows(TRAIN, VALID))
+        data = Materials(dataset, split, early, late, make_judge(dataset, split, early, settings))
+        parts = _fit_all(data, settings, folder, say)
         chosen = {n: dataclasses.asdict(f.scorer.config) for n, f in parts.tuned.items()}
         settings = replace(settings, scorers=chosen, tune=False)
         whole = folder / "run"
         shutil.rmtree(whole, ignore_errors=True)
         whole.mkdir()
-        _assemble(whole, dataset, split, settings, parts, say)
+        _assemble(whole, data, settings, parts, say)
         fits = {n: {"tune": parts.tuned[n].facts["seconds"], "fit": f.facts["seconds"]} for n, f in parts.final.items()}
         _write_manifest(whole, dataset, settings, {"total": time.perf_counter() - started, **fits})
         whole.rename(out)
@@ -136,13 +146,12 @@ def _usable(dataset: Dataset, settings: Settings, say: Say) -> Settings:
     return replace(settings, components=kept, scorers={n: c for n, c in settings.scorers.items() if n not in dropped})
 
 
-def _fit_all(dataset: Dataset, split: Split, settings: Settings, folder: Path, say: Say) -> Parts:
+def _fit_all(data: Materials, settings: Settings, folder: Path, say: Say) -> Parts:
     """Tune on train, refit on train + valid, and fit text readers both ways on shuffled texts (the control)."""
-    early, late = dataset.subset(split.rows(TRAIN)), dataset.subset(split.rows(TRAIN, VALID))
-    judge = make_judge(dataset, split, settings)
+    early, late = data.early, data.late
     tuned = {}
     for name in settings.components:
-        work = partial(_tune, name, early, judge, settings, folder / f"tuned-{name}.checkpoint")
+        work = partial(_tune, name, early, data.judge, settings, folder / f"tuned-{name}.checkpoint")
         tuned[name] = _stage(folder / "tuned" / name, work)
         facts = tuned[name].facts
         tried = len(facts["trials"])
@@ -164,9 +173,8 @@ def _fit_all(dataset: Dataset, split: Split, settings: Settings, folder: Path, s
     return Parts(tuned, final, rehearsal, *control)
 
 
-def make_judge(dataset: Dataset, split: Split, settings: Settings) -> Judge:
-    """A random sample of the users with validation likes, at most `tune_users`."""
-    early = dataset.subset(split.rows(TRAIN))
+def make_judge(dataset: Dataset, split: Split, early: Dataset, settings: Settings) -> Judge:
+    """A random sample of the users with validation likes, at most `tune_users`; `early` is the training part."""
     valid = split.rows(VALID)
     truth = dataset.subset(valid).histories()
     users = np.flatnonzero(truth.lengths > 0)
@@ -268,16 +276,15 @@ def shuffle_texts(data: Dataset, settings: Settings) -> Dataset:
     return replace(data, catalog=Catalog(data.catalog.frame.iloc[order].reset_index(drop=True)))
 
 
-def _assemble(whole: Path, dataset: Dataset, split: Split, settings: Settings, parts: Parts, say: Say) -> None:
+def _assemble(whole: Path, data: Materials, settings: Settings, parts: Parts, say: Say) -> None:
     """Learn the blends from the tuned components' candidates and write everything but the manifest."""
-    judge = make_judge(dataset, split, settings)
-    early, late = dataset.subset(split.rows(TRAIN)), dataset.subset(split.rows(TRAIN, VALID))
+    early, late, judge = data.early, data.late, data.judge
     store, learned = _learn(early, judge, parts.tuned, parts.rehearsal, settings)
     blend = _carry_over(learned, late, parts.final, settings)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(blend.names, blend.weights, strict=True)))
     model = Hybrid(_scorers(parts.final), blend, late.unmet)
-    dataset.save(whole / "data")
-    np.save(whole / "split.npy", split.part, allow_pickle=False)
+    data.dataset.save(whole / "data")
+    np.save(whole / "split.npy", data.split.part, allow_pickle=False)
     (whole / "config.toml").write_text(dump_settings(settings), encoding="utf-8")
     model.save(whole)
     store.save(whole / "candidates")
@@ -294,7 +301,7 @@ def _assemble(whole: Path, dataset: Dataset, split: Split, settings: Settings, p
     epochs = [{"component": n, **line} for n, f in parts.final.items() for line in f.facts["epochs"]]
     (whole / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in epochs), encoding="utf-8")
     hybrid = float(np.mean(learn.ndcg_of(store.logit(learned), store, settings.k)))
-    facts = _facts(dataset, split, settings, parts, {"users": len(store), "hybrid": hybrid})
+    facts = _facts(data.dataset, data.split, settings, parts, {"users": len(store), "hybrid": hybrid})
     (whole / "metrics.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (whole / "card.md").write_text(render(facts, settings, blend), encoding="utf-8")
 
@@ -318,22 +325,21 @@ def _learn(
     mu, sigma = constants(scorers, judge.histories)
     start = Blend(tuple(scorers), mu, sigma, (1.0,) * len(scorers))
     rows = (judge.histories, judge.hidden, judge.truth, judge.met_later)
-    if not rehearsal:
-        store = candidates.gather(scorers, start, judge.users, *rows, early.unmet)
-        return store, learn.fit_blend(store, start, settings.k, judge.held_out)
-    out = _rehearsed_items(early, settings)
-    raw = _rehearsal_scores(early, judge, scorers, _scorers(rehearsal), out)
-    if "cold" in scorers:  # its scores of real cold items may be too few to tell their spread
-        c = list(scorers).index("cold")
-        mu = (*mu[:c], float(np.nanmean(raw[..., c])), *mu[c + 1 :])
-        sigma = (*sigma[:c], float(np.nanstd(raw[..., c])) or 1.0, *sigma[c + 1 :])
-        start = replace(start, mu=mu, sigma=sigma)
+    if rehearsal:
+        out = _rehearsed_items(early, settings)
+        raw = _rehearsal_scores(judge, scorers, _scorers(rehearsal), out)
+        if "cold" in scorers:  # its scores of real cold items may be too few to tell their spread
+            c = list(scorers).index("cold")
+            mu = (*mu[:c], float(np.nanmean(raw[..., c])), *mu[c + 1 :])
+            sigma = (*sigma[:c], float(np.nanstd(raw[..., c])) or 1.0, *sigma[c + 1 :])
+            start = replace(start, mu=mu, sigma=sigma)
     store = candidates.gather(scorers, start, judge.users, *rows, early.unmet)
     blend = learn.fit_blend(store, start, settings.k, judge.held_out)
-    z, hit = _shown_cold(blend.standardise(raw), judge, out, 2 * settings.k)
-    free = list(scorers).index("cold") if "cold" in scorers else None
-    blend = learn.fit_cold(z, hit, blend, free)
-    return store, replace(blend, cold_shift=blend.cold_shift + settings.cold_boost)
+    if rehearsal:
+        z, hit = _shown_cold(blend.standardise(raw), judge, out, 2 * settings.k)
+        blend = learn.fit_cold(z, hit, blend, blend.names.index("cold") if "cold" in blend.names else None)
+        blend = replace(blend, cold_shift=blend.cold_shift + settings.cold_boost)
+    return store, blend
 
 
 def _rehearsed_items(early: Dataset, settings: Settings) -> NDArray[np.int64]:
@@ -343,7 +349,7 @@ def _rehearsed_items(early: Dataset, settings: Settings) -> NDArray[np.int64]:
 
 
 def _rehearsal_scores(
-    early: Dataset, judge: Judge, scorers: Mapping[str, Scorer], rehearsal: Mapping[str, Scorer], out: NDArray[np.int64]
+    judge: Judge, scorers: Mapping[str, Scorer], rehearsal: Mapping[str, Scorer], out: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Raw scores (n_judges, n_out, n_components) of the items that play cold; NaN but for components refitted without them."""
     histories = judge.histories.keep(~np.isin(judge.histories.items, out))
@@ -396,38 +402,19 @@ def _rng(settings: Settings, name: str) -> np.random.Generator:
 
 
 def _write_manifest(whole: Path, dataset: Dataset, settings: Settings, seconds: dict[str, Any]) -> None:
-    """Written last; it alone holds what differs between two trainings with one seed: wall times, date, versions."""
+    """Written last; date, versions and wall times differ between two trainings with one seed, as do the seconds of history.jsonl."""
     manifest = {
         "schema": run.SCHEMA,
         "fingerprint": dataset.fingerprint,
         "seed": settings.seed,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": seconds,
-        "git": _git(),
+        "git": run.commit(),
         "versions": {"python": platform.python_version()}
-        | {n: _version(n) for n in ("whyrec", "numpy", "torch", "transformers")},
+        | {n: run.version_of(n) for n in ("whyrec", "numpy", "torch", "transformers")},
         "files": run.checksums(whole),
     }
     (whole / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git() -> str | None:
-    """The commit of the source checkout this package runs from; None if it is installed elsewhere."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
 
 
 @contextmanager

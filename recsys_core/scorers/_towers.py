@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_core.data import Histories
+from recsys_core.data import Histories, rank_in_group
 from recsys_core.metrics import ndcg
 from recsys_core.text import Encoder, write_whole
 
@@ -57,14 +57,6 @@ def whitening(vectors: NDArray[np.float32], most: int) -> Arrays:
     return {"shift_": shift.astype(np.float32), "whiten_": whiten.astype(np.float32)}
 
 
-def rank_in_row(histories: Histories, key: NDArray[Any]) -> NDArray[np.int64]:
-    """(nnz,) position of each entry among its row's entries sorted by `key` (nnz,)."""
-    order = np.lexsort((key, histories.rows))
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order)) - np.repeat(histories.indptr[:-1], histories.lengths)
-    return rank
-
-
 def recent(histories: Histories, most: int) -> NDArray[np.bool_]:
     """(nnz,) true for each row's `most` latest entries (0: all), by their ages, which do not change when others are taken out."""
     return histories.ages < most if most else np.ones(len(histories.items), bool)
@@ -91,7 +83,7 @@ def hold_out(likes: Histories, rng: np.random.Generator, most: int) -> tuple[His
     """(kept, held): of a random third of the rows with 3 entries at least, at most `most`, one random entry is held out."""
     rows = rng.permutation(np.flatnonzero(likes.lengths >= 3))
     rows = rows[: min(most, len(rows) // 3)]
-    held = np.isin(likes.rows, rows) & (rank_in_row(likes, rng.random(len(likes.items))) == 0)
+    held = np.isin(likes.rows, rows) & (rank_in_group(likes.rows, rng.random(len(likes.items))) == 0)
     return tuple(replace(likes.keep(mask), sizes=None) for mask in (~held, held))  # type: ignore[return-value]
 
 

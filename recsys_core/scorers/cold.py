@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from recsys_core.data import Dataset, Histories
 from recsys_core.features import Floats, attribute_blocks, scaled, text_blocks
 from recsys_core.metrics import ndcg
-from recsys_core.ranking import top_k
+from recsys_core.ranking import marked, top_k
 from recsys_core.scorers.base import Scorer, Scores, gram, most_liked
+from recsys_core.scorers.ease import item_weights
 
 CONSTANT = 3.0  # the constant feature: large, so that the intercept is hardly shrunk
 JUDGES = 2000  # users that choose settings
@@ -88,7 +89,7 @@ class Model(Scorer):
         data = _Materials.of(dataset, self.config)
         features = _features(self.config, data.blocks(data.warm))
         self.map_ = np.zeros(features.shape, np.float32)
-        self.map_[data.warm] = _map(self.config, _columns(data.inverse), features[data.warm])
+        self.map_[data.warm] = _map(self.config, item_weights(data.inverse), features[data.warm])
         self.features_ = features.astype(np.float32)
         self.cold_ = dataset.unmet
         return self
@@ -160,7 +161,7 @@ def _rehearsals(data: _Materials, rng: np.random.Generator, folds: int = 3) -> I
         a = np.concatenate(list(blocks.values()), axis=1)
         known = a[data.warm[keep]]
         x = likes[rows][:, keep]
-        asked = (x @ _columns(_without(data.inverse, keep, out))) @ known
+        asked = (x @ item_weights(_without(data.inverse, keep, out))) @ known
         names = np.repeat(list(blocks), [b.shape[1] for b in blocks.values()])
         yield _Rehearsal(names, known.T @ known, asked, x @ known, a[data.warm[out]], liked[rows])
 
@@ -173,8 +174,7 @@ def _judge(config: ColdConfig, fold: _Rehearsal) -> float:
     normal = root[:, None] * fold.normal[np.ix_(used, used)] * root + config.reg * np.eye(len(root))
     coefficients = root[:, None] * np.linalg.solve(normal, root[:, None] * fold.players[:, used].T)
     lists = top_k(((fold.asked + config.profile * fold.own)[:, used] @ coefficients).astype(np.float32), 10)
-    hits = np.take_along_axis(fold.liked, np.maximum(lists, 0), axis=1) & (lists >= 0)
-    return float(ndcg(hits, fold.liked.sum(axis=1)).mean())
+    return float(ndcg(marked(lists, fold.liked), fold.liked.sum(axis=1)).mean())
 
 
 def _roots(config: ColdConfig, names: NDArray[np.str_]) -> Floats:
@@ -192,13 +192,6 @@ def _features(config: ColdConfig, blocks: dict[str, Floats]) -> Floats:
 def _map(config: ColdConfig, columns: Floats, a: Floats) -> Floats:
     """(n_warm, n_features): (B + profile I) A (A'A + reg)^-1."""
     return np.asarray(np.linalg.solve(a.T @ a + config.reg * np.eye(a.shape[1]), (columns @ a + config.profile * a).T).T)
-
-
-def _columns(inverse: Floats) -> Floats:
-    """EASE weights of an inverse Gram matrix."""
-    b = -inverse / np.diag(inverse)
-    b[np.diag_indices_from(b)] = 0
-    return b
 
 
 def _without(inverse: Floats, keep: NDArray[np.int64], out: NDArray[np.int64]) -> Floats:

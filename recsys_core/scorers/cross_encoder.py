@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_core.data import Dataset, Histories
+from recsys_core.data import Dataset, Histories, rank_in_group
 from recsys_core.errors import UserError
-from recsys_core.scorers._towers import deterministic, rank_in_row
+from recsys_core.scorers._towers import deterministic
 from recsys_core.scorers.base import Scorer, Scores
 from recsys_core.text import load_tokenizer, locate, pick_device, quiet
 
@@ -204,7 +204,7 @@ class Model(Scorer):
 
     def history_texts(self, histories: Histories) -> list[str]:
         """Per row the texts of its latest `max_history` items, newest first, so that truncation takes the oldest."""
-        texts, rank = self._texts(), rank_in_row(histories, histories.ages)
+        texts, rank = self._texts(), rank_in_group(histories.rows, histories.ages)
         rows: list[list[str]] = [[] for _ in range(len(histories))]
         for n in np.lexsort((histories.ages, histories.rows)):
             if rank[n] < self.config.max_history:
