@@ -402,7 +402,7 @@ def _rng(settings: Settings, name: str) -> np.random.Generator:
 
 
 def _write_manifest(whole: Path, dataset: Dataset, settings: Settings, seconds: dict[str, Any]) -> None:
-    """Written last; date, versions and wall times differ between two trainings with one seed, as do the seconds of history.jsonl."""
+    """Written last; with one seed two trainings differ in its date, versions and seconds, and in the seconds of history.jsonl."""
     manifest = {
         "schema": run.SCHEMA,
         "fingerprint": dataset.fingerprint,
