@@ -20,20 +20,20 @@ def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
     Equal scores are ordered by one fixed random permutation of the items, never by their number.
     """
-    n_items = scores.shape[1]
+    n_rows, n_items = scores.shape
     order = np.random.default_rng(0).permutation(n_items)
-    shuffled = scores[:, order]
+    turn = np.empty(n_items, np.int64)  # place of each item in the permutation
+    turn[order] = np.arange(n_items)
     kept = min(k, n_items)
-    best = np.argpartition(-shuffled, kept - 1, axis=1)[:, :kept]
-    values = np.take_along_axis(shuffled, best, axis=1)
-    edge = values.min(axis=1, keepdims=True)
-    for row in np.flatnonzero(((shuffled >= edge).sum(axis=1) > kept) & np.isfinite(edge[:, 0])):
-        best[row] = np.argsort(-shuffled[row], kind="stable")[:kept]  # a tie at the edge: the permutation decides
-    best.sort(axis=1)
-    values = np.take_along_axis(shuffled, best, axis=1)
-    ranked = np.argsort(-values, axis=1, kind="stable")
-    items = order[np.take_along_axis(best, ranked, axis=1)]
-    items = np.where(np.isneginf(np.take_along_axis(values, ranked, axis=1)), -1, items)
+    best = np.argpartition(scores, n_items - kept, axis=1)[:, n_items - kept :]
+    values = np.take_along_axis(scores, best, axis=1)
+    edge = values.min(axis=1, initial=np.inf)[:, None]
+    for row in np.flatnonzero(((scores >= edge).sum(axis=1) > kept) & np.isfinite(edge[:, 0])):
+        best[row] = order[np.argsort(-scores[row, order], kind="stable")[:kept]]  # a tie at the edge: the permutation decides
+    values = np.take_along_axis(scores, best, axis=1)
+    rows = np.repeat(np.arange(n_rows), kept)
+    ranked = np.lexsort((turn[best].ravel(), -values.ravel(), rows)).reshape(n_rows, kept)
+    items = np.where(np.isneginf(values), -1, best).ravel()[ranked]
     return np.pad(items, ((0, 0), (0, k - kept)), constant_values=-1)
 
 

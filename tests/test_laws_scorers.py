@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from worlds import checkerboard, random_world
 from recsys_core import scorers
 from recsys_core.data import Catalog, Dataset, Histories, Interactions
 from recsys_core.ranking import hide, top_k
-from recsys_core.scorers.base import LinearScorer, Scorer
+from recsys_core.scorers.base import Scorer
 
 # small, quick settings for scorers whose defaults are made for real data
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -149,16 +150,35 @@ def test_popularity_fails_the_checkerboard() -> None:
     assert (top_k(hide(scores, h), 1)[:, 0] == np.arange(len(h))).mean() < 0.2
 
 
-@pytest.mark.parametrize("name", [n for n in scorers.names() if issubclass(scorers.scorer_class(n), LinearScorer)])
-def test_linear_scorers_are_the_sum_of_their_past_items(name: str) -> None:
+def test_linear_scorers_are_the_emptied_history_and_the_sum_of_past_items(make: Callable[[], Scorer]) -> None:
     data = random_world()
-    cls = scorers.scorer_class(name)
-    for decay in (0.0, 3.0):
-        scorer = cls(cls.Config(decay=decay)).fit(data, rng())
-        row = data.histories()[[4]]
-        items = np.arange(len(data.items))
-        summed = scorer.contributions(row, items).sum(axis=0)
-        assert_same(summed, scorer.score(row)[0], 1e-5)
+    scorer = make()
+    settings = [{"decay": 0.0}, {"decay": 3.0}] if "decay" in scorer.Config.__dataclass_fields__ else [{}]
+    items = np.arange(len(data.items))
+    row = data.histories()[[4]]
+    nothing, half = np.zeros(len(row.items), bool), np.arange(len(row.items)) % 2 == 0
+    for setting in settings:
+        scorer.config = replace(scorer.config, **setting)
+        scorer.fit(data, rng())
+        if not scorer.linear:
+            with pytest.raises(NotImplementedError):
+                scorer.contributions(row, items)
+            continue
+        given = scorer.contributions(row, items)
+        assert given.shape == (len(row.items), len(items))
+        for kept in (half, ~nothing):  # masked rows too: no past item's share depends on the others
+            summed = scorer.score(row.keep(nothing))[0] + given[kept].sum(axis=0)
+            assert_same(summed, scorer.score(row.keep(kept))[0], 1e-5)
+
+
+def test_scorers_that_normalise_are_not_called_linear() -> None:
+    """The control: user_knn divides by the length of what is left, so shares of the whole do not add up on a part."""
+    data = random_world()
+    scorer = scorers.scorer_class("user_knn")().fit(data, rng())
+    row = data.histories()[[4]]
+    alone = [scorer.score(row.keep(np.arange(len(row.items)) == n))[0] for n in range(len(row.items))]
+    assert not scorer.linear
+    assert not np.allclose(np.nan_to_num(np.sum(alone, axis=0)), np.nan_to_num(scorer.score(row)[0]), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["ease", "item_knn", "user_knn", "factors"])

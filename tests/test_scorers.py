@@ -61,7 +61,7 @@ def test_gram_is_the_same_in_blocks() -> None:
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 def test_fold_in_minimises_the_loss_it_says(loss: str) -> None:
     data = random_world()
-    config = factors.FactorsConfig(dim=4, steps=20, loss=loss, reg=0.05, unobserved=0.3, solver="torch")
+    config = factors.FactorsConfig(dim=4, steps=20, loss=loss, reg=0.05, unobserved=0.3, solver="torch", fold_in="exact")
     model = factors.Model(config).fit(data, rng())
     row = data.histories()[[3]]
     v = np.nan_to_num(model.item_vectors_).astype(float)
@@ -75,6 +75,21 @@ def test_fold_in_minimises_the_loss_it_says(loss: str) -> None:
     u = model.fold_in(row)[0].astype(float)
     best = objective(u)
     assert all(objective(u + step) >= best - 1e-6 for step in 0.05 * np.random.default_rng(1).normal(size=(50, 4)))
+
+
+def test_linear_fold_in_is_near_the_exact_one() -> None:
+    """Its vectors are those of the least squares, so no other matrix comes nearer to the minimisers."""
+    data = random_world()
+    model = factors.Model(factors.FactorsConfig(dim=4)).fit(data, rng())
+    likes = data.histories()
+    exact = factors.Model(factors.FactorsConfig(dim=4, fold_in="exact"))
+    exact.item_vectors_, exact.metric_ = model.item_vectors_, model.metric_
+    goal = exact.fold_in(likes)
+    miss = float(((model.fold_in(likes) - goal) ** 2).sum())
+    assert miss < 0.1 * float((goal**2).sum())
+    for step in 0.05 * np.random.default_rng(1).normal(size=(20, 4, 4)):
+        model.metric_ = (exact.metric_ + step).astype(np.float32)
+        assert float(((model.fold_in(likes) - goal) ** 2).sum()) > miss
 
 
 def test_als_of_the_implicit_library_is_a_choice() -> None:

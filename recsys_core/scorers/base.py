@@ -52,6 +52,18 @@ class Scorer(ABC):
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         """Scores of `items` (default all) for each history row, (n_rows, len(items)) float32, higher is better, NaN = cannot."""
 
+    @property
+    def linear(self) -> bool:
+        """Whether a score is that of the emptied history plus one contribution of each past item, exactly."""
+        return False
+
+    def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Of one history row: (n_past, len(items)), what each past item adds to each score; linear scorers only.
+
+        A row's size and ages stay as they are, so this is also each past item's Shapley value against the emptied history.
+        """
+        raise NotImplementedError(f"{type(self).__module__} is not linear in the history")
+
     def learned(self) -> dict[str, Any]:
         """Arrays and sparse matrices that `fit` left, by attribute name."""
         return {k: v for k, v in vars(self).items() if k.endswith("_") and not k.startswith("_")}
@@ -105,10 +117,13 @@ class LinearScorer(Scorer):
     kept_: NDArray[np.int64]
     n_items_: NDArray[np.int64]  # (1,)
 
+    @property
+    def linear(self) -> bool:
+        return True
+
     def rows(self, histories: Histories) -> csr_array:
         """x, (n_rows, n_kept): the history rows as this scorer weighs them."""
-        decay = getattr(self.config, "decay", 0.0)
-        return histories.csr(decay, size_power=0.0 if decay else 0.5)[:, self.kept_]
+        return weighed(histories, getattr(self.config, "decay", 0.0))[:, self.kept_]
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         chosen = np.arange(int(self.n_items_[0])) if items is None else items
@@ -127,14 +142,23 @@ class LinearScorer(Scorer):
 
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of one history row: (n_past, len(items)), what each past item adds to each score; NaN for items it cannot score."""
-        if len(history) != 1:
-            raise ValueError("contributions are of one history row")
-        past, asked = self.place[history.items], self.place[items]
-        x = np.zeros(len(past), np.float32)
-        x[past >= 0] = self.rows(history).toarray()[0, past[past >= 0]]
+        past, asked = self.place[one_row(history).items], self.place[items]
+        x = np.where(past >= 0, weighed(history, getattr(self.config, "decay", 0.0)).data, 0)
         block = self.weights_[np.maximum(past, 0)][:, np.maximum(asked, 0)]
         dense = block.toarray() if issparse(block) else block
         return np.where(asked >= 0, x[:, None] * dense, np.nan).astype(np.float32)
+
+
+def weighed(histories: Histories, decay: float) -> csr_array:
+    """x, (n_rows, n_items): value * exp(-age / decay), or without decay value / sqrt(size)."""
+    return histories.csr(decay, size_power=0.0 if decay else 0.5)
+
+
+def one_row(history: Histories) -> Histories:
+    """The history itself; raises ValueError if it has not exactly one row."""
+    if len(history) != 1:
+        raise ValueError("contributions are of one history row")
+    return history
 
 
 def most_liked(histories: Histories, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recsys_core.data import Dataset, Histories
 from recsys_core.errors import UserError, unknown
 from recsys_core.scorers._towers import Arrays, Trainer, profiles, recent, towers, whitened
-from recsys_core.scorers.base import Scorer, Scores
+from recsys_core.scorers.base import Scorer, Scores, one_row
 from recsys_core.text import Encoder, encode_cached, pick_device, unit
 
 TUNE = ("auto", "frozen", "head", "top", "full")
@@ -157,14 +157,16 @@ class Model(Scorer):
     def _counts(self, histories: Histories) -> NDArray[np.bool_]:
         return recent(histories, self.config.max_history) & ~np.isnan(self.bias_[histories.items])
 
+    @property
+    def linear(self) -> bool:
+        return True
+
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of one history row: (n_past, len(items)), x_j U_j . V_i / sqrt(size); their sum is score - bias_.
 
         Past items that do not count (no text, older than max_history) have 0.
         """
-        if len(history) != 1:
-            raise ValueError("contributions are of one history row")
-        counted = self._counted(history)
+        counted = self._counted(one_row(history))
         weight = np.zeros((len(history.items), 1), np.float32)
         weight[self._counts(history), 0] = counted.csr(self.config.decay, size_power=0.5).data
         return np.asarray(weight * (self.history_vectors_[history.items] @ self.item_vectors_[items].T), np.float32)

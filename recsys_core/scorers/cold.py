@@ -18,7 +18,7 @@ from recsys_core.data import Dataset, Histories
 from recsys_core.features import Floats, attribute_blocks, scaled, text_blocks
 from recsys_core.metrics import ndcg
 from recsys_core.ranking import marked, top_k
-from recsys_core.scorers.base import Scorer, Scores, gram, most_liked
+from recsys_core.scorers.base import Scorer, Scores, gram, most_liked, one_row
 from recsys_core.scorers.ease import item_weights
 
 CONSTANT = 3.0  # the constant feature: large, so that the intercept is hardly shrunk
@@ -101,11 +101,13 @@ class Model(Scorer):
         out[:, cold] = (histories.csr() @ self.map_) @ self.features_[chosen[cold]].T
         return out
 
+    @property
+    def linear(self) -> bool:
+        return True
+
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of one history row: (n_past, len(items)), what each past item adds to each score; NaN for items that were met."""
-        if len(history) != 1:
-            raise ValueError("contributions are of one history row")
-        parts = history.csr().data[:, None] * (self.map_[history.items] @ self.features_[items].T)
+        parts = one_row(history).csr().data[:, None] * (self.map_[history.items] @ self.features_[items].T)
         return np.where(self.cold_[items], parts, np.nan).astype(np.float32)
 
 

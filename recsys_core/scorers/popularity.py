@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_core.data import Dataset, Histories
-from recsys_core.scorers.base import Scorer, Scores
+from recsys_core.scorers.base import Scorer, Scores, one_row
 
 
 @dataclass(frozen=True)
@@ -42,3 +42,11 @@ class Model(Scorer):
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         prior = self.prior_ if items is None else self.prior_[items]
         return np.broadcast_to(prior, (len(histories), len(prior))).copy()
+
+    @property
+    def linear(self) -> bool:
+        return True
+
+    def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n_past, len(items)) zeros: no past item matters; NaN where there is no score."""
+        return np.zeros((len(one_row(history).items), 1), np.float32) * self.prior_[items]
