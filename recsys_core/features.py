@@ -37,13 +37,16 @@ def attribute_blocks(catalog: Catalog, fitted_on: NDArray[np.int64]) -> dict[str
     return blocks
 
 
-def scaled(block: Floats, fitted_on: NDArray[np.int64], *, unit_rows: bool) -> Floats:
-    """Centred on `fitted_on`, then each row to length 1 (`unit_rows`) or the whole block to mean squared row norm 1; NaN to 0."""
+def centre(block: Floats, fitted_on: NDArray[np.int64]) -> Floats:
+    """(d,) mean of the finite rows of `fitted_on`; NaN if there is none."""
     known = block[fitted_on]
     known = known[np.isfinite(known).all(axis=1)]
-    if not len(known):
-        return np.zeros_like(block)
-    centred = np.nan_to_num(block - known.mean(axis=0))
+    return np.asarray(known.mean(axis=0) if len(known) else np.full(block.shape[1], np.nan))
+
+
+def scaled(block: Floats, fitted_on: NDArray[np.int64], *, unit_rows: bool) -> Floats:
+    """Centred on `fitted_on`, then each row to length 1 (`unit_rows`) or the whole block to mean squared row norm 1; NaN to 0."""
+    centred = np.nan_to_num(block - centre(block, fitted_on))
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     size = length if unit_rows else np.sqrt((length[fitted_on] ** 2).mean())
     return np.asarray(centred / np.maximum(size, 1e-9))

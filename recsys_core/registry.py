@@ -12,7 +12,7 @@ from recsys_core.errors import unknown
 
 def names(package: str) -> list[str]:
     """Module names in a package, without importing them; `base` and names with a leading underscore are not entries."""
-    folder = Path(__file__).parent / package.rpartition(".")[2]
+    folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
     return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if m.name != "base" and not m.name.startswith("_"))
 
 

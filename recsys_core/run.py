@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys_core.candidates import Candidates
 from recsys_core.config import Settings, load_settings
@@ -83,6 +84,11 @@ class Run:
     def hidden(self) -> Histories:
         """What lists hide by this run's convention (`hide` in config.toml)."""
         return self.hidden_by(self.settings.hide)
+
+    @cached_property
+    def fame(self) -> NDArray[np.float64]:
+        """(n_items,) likes of each item that the model knows."""
+        return np.bincount(self.histories.items, minlength=len(self.dataset.items)).astype(np.float64)
 
     def hidden_by(self, hide: str) -> Histories:
         """ "met": everything known to be met, liked or not; "liked": only likes."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # all-MiniLM-L6-v2, model.safetensors
 FILES = ("config.json", "*.safetensors", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json")
+MEMO = 4096  # texts remembered by `encode_briefly` for each encoder
 log = logging.getLogger(__name__)
+_memo: dict[tuple[str, str, int], OrderedDict[str, NDArray[np.float32]]] = {}
 
 
 def locate(name: str) -> Path:
@@ -180,7 +183,7 @@ def encode_cached(
     model = hashlib.sha256(f"{fingerprint(folder)} {max_length} {precision}".encode()).hexdigest()
     texts = [_clean(t) for t in texts]
     keys = [hashlib.sha256(f"{model} {t}".encode()).digest() for t in texts]
-    file = _cache_folder(cache_dir) / f"text-{model[:32]}.safetensors"
+    file = cache_folder(cache_dir) / f"text-{model[:32]}.safetensors"
     store = _read_cache(file)
     new = {key: text for key, text in zip(keys, texts, strict=True) if text and key not in store}
     if new:
@@ -197,6 +200,78 @@ def encode_cached(
     return unit(out) if normalize else out
 
 
+def encode_briefly(texts: Sequence[str], name: str, *, device: str = "auto", max_length: int = 128) -> NDArray[np.float32]:
+    """`Encoder.encode` for texts that are asked once, as explanations do: the encoder stays loaded, nothing goes to disk, and
+    the latest MEMO texts are remembered in memory."""
+    known = _memo.setdefault((name, device, max_length), OrderedDict())
+    texts = [_clean(t) for t in texts]
+    new = list(dict.fromkeys(t for t in texts if t not in known))
+    if new:
+        known |= zip(new, _loaded(name, device).encode(new, max_length=max_length), strict=True)
+    out = np.array([known[t] for t in texts], np.float32)
+    while len(known) > MEMO:
+        known.popitem(last=False)
+    return out
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str, device: str) -> Encoder:
+    return Encoder.load(name, device)
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(name: str) -> Any:
+    return load_tokenizer(locate(name))
+
+
+def mask_words(name: str, words: Sequence[str]) -> list[str]:
+    """For each word as many mask tokens of this encoder's tokenizer as it has tokens; "..." if there is no mask token."""
+    tokenizer = _tokenizer(name)
+    mask = tokenizer.mask_token or "..."
+    counts = [len(ids) for ids in tokenizer(list(words), add_special_tokens=False)["input_ids"]] if words else []
+    return [" ".join([mask] * max(n, 1)) for n in counts]
+
+
+def word_slopes(
+    name: str,
+    device: str,
+    text: str,
+    spans: Sequence[tuple[int, int]],
+    levels: NDArray[np.float64],
+    direction: NDArray[np.float32],
+    max_length: int = 128,
+) -> NDArray[np.float64]:
+    """d(direction . vector of the text) / d(soft mask of each word), (m, n_spans), at levels (m, n_spans) in 0-1.
+
+    A word's token embeddings are (1 - level) times the mask token's plus level times their own; other tokens stay.
+    """
+    import torch
+
+    encoder = _loaded(name, device)
+    limit = min(max_length, getattr(encoder.model.config, "max_position_embeddings", max_length))
+    found = encoder.tokenizer(_clean(text), truncation=True, max_length=limit, return_offsets_mapping=True, return_tensors="pt")
+    offsets = found.pop("offset_mapping")[0].tolist()
+    lead = len(text) - len(text.lstrip())
+    member = torch.zeros(len(offsets), len(spans), device=encoder.device)  # (tokens, words)
+    for t, (a, b) in enumerate(offsets):
+        for w, (start, end) in enumerate(spans):
+            member[t, w] = float(a < b and start <= a + lead < end)
+    batch = found.to(encoder.device)
+    table = encoder.model.get_input_embeddings()
+    with torch.enable_grad():
+        own = table(batch["input_ids"])[0].detach()  # (tokens, d)
+        mask = table(torch.tensor(encoder.tokenizer.mask_token_id, device=encoder.device)).detach()
+        soft = torch.tensor(levels, dtype=torch.float32, device=encoder.device, requires_grad=True)
+        keep = 1 - member.sum(1) + soft @ member.T  # (m, tokens)
+        embedded = mask + keep[..., None] * (own - mask)
+        hidden = encoder.model(
+            inputs_embeds=embedded, attention_mask=batch["attention_mask"].expand(len(soft), -1)
+        ).last_hidden_state
+        total = (hidden.mean(dim=1) @ torch.tensor(np.asarray(direction, np.float32), device=encoder.device)).sum()
+        (slopes,) = torch.autograd.grad(total, soft)
+    return np.asarray(slopes.cpu().numpy(), np.float64)
+
+
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows of length 1; a row of zeros stays."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
@@ -207,7 +282,8 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8").strip()
 
 
-def _cache_folder(cache_dir: Path | None) -> Path:
+def cache_folder(cache_dir: Path | None = None) -> Path:
+    """$WHYREC_CACHE, else ~/.cache/whyrec, unless a folder is given."""
     return Path(cache_dir or os.environ.get("WHYREC_CACHE") or Path.home() / ".cache" / "whyrec").expanduser()
 
 

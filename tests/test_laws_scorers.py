@@ -156,18 +156,21 @@ def test_linear_scorers_are_the_emptied_history_and_the_sum_of_past_items(make: 
     settings = [{"decay": 0.0}, {"decay": 3.0}] if "decay" in scorer.Config.__dataclass_fields__ else [{}]
     items = np.arange(len(data.items))
     row = data.histories()[[4]]
-    nothing, half = np.zeros(len(row.items), bool), np.arange(len(row.items)) % 2 == 0
+    everything, nothing = np.ones(len(row.items), bool), np.zeros(len(row.items), bool)
+    half = np.arange(len(row.items)) % 2 == 0
     for setting in settings:
         scorer.config = replace(scorer.config, **setting)
         scorer.fit(data, rng())
         if not scorer.linear:
             with pytest.raises(NotImplementedError):
                 scorer.contributions(row, items)
+            with pytest.raises(NotImplementedError):
+                scorer.prior(items)
             continue
         given = scorer.contributions(row, items)
         assert given.shape == (len(row.items), len(items))
-        for kept in (half, ~nothing):  # masked rows too: no past item's share depends on the others
-            summed = scorer.score(row.keep(nothing))[0] + given[kept].sum(axis=0)
+        for kept in (everything, nothing, half):  # masked rows too: no past item's share depends on the others
+            summed = scorer.prior(items) + given[kept].sum(axis=0)
             assert_same(summed, scorer.score(row.keep(kept))[0], 1e-5)
 
 

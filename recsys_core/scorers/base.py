@@ -54,8 +54,12 @@ class Scorer(ABC):
 
     @property
     def linear(self) -> bool:
-        """Whether a score is that of the emptied history plus one contribution of each past item, exactly."""
+        """Whether a score is `prior` plus one of `contributions` for each past item, exactly."""
         return False
+
+    def prior(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(len(items),) scores of an emptied history, NaN = cannot; linear scorers only."""
+        raise NotImplementedError(f"{type(self).__module__} is not linear in the history")
 
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of one history row: (n_past, len(items)), what each past item adds to each score; linear scorers only.
@@ -63,6 +67,10 @@ class Scorer(ABC):
         A row's size and ages stay as they are, so this is also each past item's Shapley value against the emptied history.
         """
         raise NotImplementedError(f"{type(self).__module__} is not linear in the history")
+
+    def score_item(self, histories: Histories, item: int) -> NDArray[np.float32]:
+        """(n_rows,) scores of one item, also where `score` leaves it to a short-list; what explanations by masking ask."""
+        return self.score(histories, np.array([item]))[:, 0]
 
     def learned(self) -> dict[str, Any]:
         """Arrays and sparse matrices that `fit` left, by attribute name."""
@@ -102,6 +110,27 @@ class Scorer(ABC):
         return scorer
 
 
+class TextReader(ABC):
+    """A scorer that reads item texts, and says what it would give an item whose text read otherwise."""
+
+    can_slope = False  # whether `text_slopes` is there
+
+    @abstractmethod
+    def masks_for(self, words: list[str]) -> list[str]:
+        """What stands in for each word when it is absent: as many mask tokens as the word has tokens."""
+
+    @abstractmethod
+    def rewritten(self, history: Histories, item: int, texts: list[str], titles: list[str]) -> NDArray[np.float64]:
+        """Scores of `item` for one history row if its text and title read so, (1 + n_past, n_texts): in the first row what
+        does not depend on past items, then one share for each past item; (1, n_texts) if it is not linear in them."""
+
+    def text_slopes(
+        self, history: Histories, text: str, spans: list[tuple[int, int]], levels: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(m, n_spans) derivatives of the score by soft masks (m, n_spans) of the words: 1 = as written, 0 = mask tokens."""
+        raise NotImplementedError
+
+
 class LinearScorer(Scorer):
     """A scorer that is linear in the history row: score(h) = sum_j x_j * weights[j].
 
@@ -139,6 +168,9 @@ class LinearScorer(Scorer):
         place = np.full(int(self.n_items_[0]), -1)
         place[self.kept_] = np.arange(len(self.kept_))
         return place
+
+    def prior(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.where(self.place[items] >= 0, np.float32(0), np.float32(np.nan))
 
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of one history row: (n_past, len(items)), what each past item adds to each score; NaN for items it cannot score."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from recsys_core.data import Dataset, Histories
 from recsys_core.errors import UserError, unknown
 from recsys_core.scorers._towers import Arrays, Trainer, profiles, recent, towers, whitened
-from recsys_core.scorers.base import Scorer, Scores, one_row
-from recsys_core.text import Encoder, encode_cached, pick_device, unit
+from recsys_core.scorers.base import Scorer, Scores, TextReader, one_row
+from recsys_core.text import Encoder, encode_briefly, encode_cached, mask_words, pick_device, unit, word_slopes
 
 TUNE = ("auto", "frozen", "head", "top", "full")
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class BertConfig:
             raise UserError(f"bert history_dropout = {self.history_dropout}: must be at least 0 and below 1")
 
 
-class Model(Scorer):
+class Model(Scorer, TextReader):
     """Learned: text_vectors_ (n_items, d) of the encoder, bias_ (n_items,): NaN without text; history_vectors_ U, item_vectors_ V
     (n_items, dim): 0 without text; and the heads that make V and the bias of an item without likes from any text vector.
 
@@ -161,15 +161,22 @@ class Model(Scorer):
     def linear(self) -> bool:
         return True
 
+    def prior(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.bias_[items]
+
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of one history row: (n_past, len(items)), x_j U_j . V_i / sqrt(size); their sum is score - bias_.
 
         Past items that do not count (no text, older than max_history) have 0.
         """
-        counted = self._counted(one_row(history))
-        weight = np.zeros((len(history.items), 1), np.float32)
-        weight[self._counts(history), 0] = counted.csr(self.config.decay, size_power=0.5).data
+        weight = self._past_weights(one_row(history))
         return np.asarray(weight * (self.history_vectors_[history.items] @ self.item_vectors_[items].T), np.float32)
+
+    def _past_weights(self, history: Histories) -> NDArray[np.float32]:
+        """(n_past, 1) x_j of one history row; 0 for past items that do not count."""
+        weight = np.zeros((len(history.items), 1), np.float32)
+        weight[self._counts(history), 0] = self._counted(history).csr(self.config.decay, size_power=0.5).data
+        return weight
 
     def embed_texts(self, texts: list[str]) -> NDArray[np.float32]:
         """Text vectors (n, d) of any texts, from the encoder as it was tuned; NaN for an empty one."""
@@ -189,6 +196,37 @@ class Model(Scorer):
         _, items, bias = _towers(vars(self), np.nan_to_num(vectors))
         bias = np.where(np.isnan(vectors).any(axis=1), np.nan, bias)
         return np.asarray(self.user_vectors(histories) @ items.T + bias, np.float32)
+
+    @property
+    def _name(self) -> str:
+        """Of the encoder as it was tuned: a folder, if it was."""
+        return str(self.config.encoder if self._tuned is None else self._tuned)
+
+    def masks_for(self, words: list[str]) -> list[str]:
+        return mask_words(self._name, words)
+
+    def rewritten(self, history: Histories, item: int, texts: list[str], titles: list[str]) -> NDArray[np.float64]:
+        """As `score` gives them to this item: what its id has learned stays, what its text says is new."""
+        if self._encoder is not None:
+            vectors = self._encoder.encode(texts, max_length=self.config.max_length)
+        else:
+            vectors = encode_briefly(texts, self._name, device=self.config.device, max_length=self.config.max_length)
+        _, (own, *new), (own_bias, *bias) = _towers(vars(self), np.concatenate([self.text_vectors_[[item]], vectors]))
+        items = self.item_vectors_[item] + (np.array(new) - own)  # (n_texts, dim)
+        weight = self._past_weights(one_row(history))
+        shares = weight * (self.history_vectors_[history.items] @ items.T)
+        return np.concatenate([[self.bias_[item] + (np.array(bias) - own_bias)], shares]).astype(np.float64)
+
+    @property
+    def can_slope(self) -> bool:  # type: ignore[override]
+        return "whiten_" in vars(self)  # the plain cosine divides by a length: no constant direction
+
+    def text_slopes(
+        self, history: Histories, text: str, spans: list[tuple[int, int]], levels: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        heads = vars(self)
+        direction = heads["whiten_"] @ heads["item_weight_"] @ (self.user_vectors(history)[0] + heads["centre_"])
+        return word_slopes(self._name, self.config.device, text, spans, levels, direction, self.config.max_length)
 
     def save(self, folder: Path) -> None:
         """As any scorer; a fine-tuned encoder goes into folder/encoder."""

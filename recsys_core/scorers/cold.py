@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_core.data import Dataset, Histories
-from recsys_core.features import Floats, attribute_blocks, scaled, text_blocks
+from recsys_core.features import Floats, attribute_blocks, centre, scaled, text_blocks
 from recsys_core.metrics import ndcg
 from recsys_core.ranking import marked, top_k
-from recsys_core.scorers.base import Scorer, Scores, gram, most_liked, one_row
+from recsys_core.scorers.base import Scorer, Scores, TextReader, gram, most_liked, one_row
 from recsys_core.scorers.ease import item_weights
+from recsys_core.text import encode_briefly, mask_words, unit
 
 CONSTANT = 3.0  # the constant feature: large, so that the intercept is hardly shrunk
 JUDGES = 2000  # users that choose settings
@@ -59,7 +60,7 @@ GRID: dict[str, tuple[float, ...]] = {
 }
 
 
-class Model(Scorer):
+class Model(Scorer, TextReader):
     """Attribute-to-feature mapping (Gantner et al. 2010) onto the columns of EASE (Steck 2019), by ridge regression."""
 
     Config = ColdConfig
@@ -67,6 +68,7 @@ class Model(Scorer):
     map_: NDArray[np.float32]  # (n_items, n_features): row j is what a past item j asks of the features; 0 for cold items
     features_: NDArray[np.float32]  # (n_items, n_features)
     cold_: NDArray[np.bool_]  # (n_items,)
+    shifts_: NDArray[np.float32]  # (2, d) means of title and text vectors, by which new texts become features; NaN = not read
 
     @classmethod
     def choose(cls, config: ColdConfig, dataset: Dataset, given: set[str], rng: np.random.Generator) -> ColdConfig:
@@ -92,6 +94,10 @@ class Model(Scorer):
         self.map_[data.warm] = _map(self.config, item_weights(data.inverse), features[data.warm])
         self.features_ = features.astype(np.float32)
         self.cold_ = dataset.unmet
+        used = {n: b for n, b in data.texts.items() if _roots(self.config, np.array([n]))[0] > 0}
+        self.shifts_ = np.full((2, next((b.shape[1] for b in used.values()), 0)), np.nan, np.float32)
+        for name, block in used.items():
+            self.shifts_[("title", "text").index(name)] = centre(block, data.warm)
         return self
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
@@ -105,10 +111,34 @@ class Model(Scorer):
     def linear(self) -> bool:
         return True
 
+    def prior(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.where(self.cold_[items], np.float32(0), np.float32(np.nan))
+
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of one history row: (n_past, len(items)), what each past item adds to each score; NaN for items that were met."""
-        parts = one_row(history).csr().data[:, None] * (self.map_[history.items] @ self.features_[items].T)
-        return np.where(self.cold_[items], parts, np.nan).astype(np.float32)
+        out = np.full((len(one_row(history).items), len(items)), np.nan, np.float32)
+        cold = self.cold_[items]
+        if cold.any():
+            out[:, cold] = history.values[:, None] * (self.map_[history.items] @ self.features_[items[cold]].T)
+        return out
+
+    def masks_for(self, words: list[str]) -> list[str]:
+        return mask_words(self.config.encoder, words)
+
+    def rewritten(self, history: Histories, item: int, texts: list[str], titles: list[str]) -> NDArray[np.float64]:
+        """Title and text are read anew, attributes stay; an unread text changes nothing."""
+        features = np.repeat(self.features_[[item]], len(texts), axis=0)
+        start = 0
+        for name, shift, read in zip(("title", "text"), self.shifts_, (titles, texts), strict=True):
+            if np.isnan(shift).any() or not len(shift):
+                continue
+            vectors = encode_briefly(read, self.config.encoder, device=self.config.device)
+            features[:, start : start + len(shift)] = _roots(self.config, np.array([name]))[0] * unit(
+                np.nan_to_num(vectors - shift)
+            )
+            start += len(shift)
+        shares = one_row(history).values[:, None] * (self.map_[history.items] @ features.T)
+        return np.concatenate([np.zeros((1, len(texts))), shares]).astype(np.float64)
 
 
 @dataclass(frozen=True)

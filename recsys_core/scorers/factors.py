@@ -111,9 +111,12 @@ class Model(Scorer):
         vectors = self.item_vectors_ if items is None else self.item_vectors_[items]
         return np.asarray(self.fold_in(histories) @ vectors.T, dtype=np.float32)
 
+    def prior(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.asarray(0 * self.item_vectors_[items, 0], np.float32)
+
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of one history row under the linear fold-in: (n_past, len(items)), x_j V_j M . V_i; NaN for items never liked."""
-        past = np.nan_to_num(self.item_vectors_)[one_row(history).items]
+        past = np.nan_to_num(self.item_vectors_[one_row(history).items])
         weight = weighed(history, self.config.decay).data[:, None]
         return np.asarray((weight * past) @ self.metric_ @ self.item_vectors_[items].T, np.float32)
 

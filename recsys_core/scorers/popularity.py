@@ -47,6 +47,9 @@ class Model(Scorer):
     def linear(self) -> bool:
         return True
 
+    def prior(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.prior_[items]
+
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """(n_past, len(items)) zeros: no past item matters; NaN where there is no score."""
         return np.zeros((len(one_row(history).items), 1), np.float32) * self.prior_[items]

@@ -1,0 +1,97 @@
+"""From a run and external ids to an Explanation; one call for the command line, notebooks and the dashboard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsys_core.data import Histories
+from recsys_core.errors import UserError
+from recsys_core.explain import explainers, questions
+from recsys_core.explain.game import Budget, Explanation
+from recsys_core.explain.subject import Subject
+from recsys_core.text import cache_folder
+
+if TYPE_CHECKING:
+    from recsys_core.run import Run
+
+CLOSED = ("exact",)  # methods that cost nothing where they are closed form; the others are kept on disk
+
+
+def subject(run: Run, user: str, item: str, weights: Mapping[str, float] | None = None) -> Subject:
+    """What is explained, from external ids. Raises UserError if one is unknown."""
+    (row,), (code,) = run.dataset.users.codes([user], "user"), run.dataset.items.codes([item], "item")
+    return subject_of(run, run.histories[[row]], run.hidden[[row]], int(code), weights)
+
+
+def subject_of(run: Run, history: Histories, hidden: Histories, item: int, weights: Mapping[str, float] | None = None) -> Subject:
+    """The same for any history row, of a person who need not be in the data."""
+    model = run.model.with_weights(weights or {})
+    return Subject(model, history, hidden, item, run.dataset.catalog, run.dataset.items, run.fame)
+
+
+def explain(
+    run: Run,
+    user: str,
+    item: str,
+    *,
+    question: str = "history",
+    method: str = "",
+    budget: Budget | None = None,
+    seed: int = 0,
+    weights: Mapping[str, float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    refresh: bool = False,
+) -> Explanation:
+    """Why does this user's list have (or lack) this item at its place?
+
+    Args:
+        method: an explainer's name; "" = exact where that can be had, else shap.
+        refresh: do not read the disk cache. What was sampled under a time limit is never kept there.
+
+    Raises:
+        UserError: unknown user, item, question or method; no component can score the item; or the method cannot meet the question.
+    """
+    about = subject(run, user, item, weights)
+    if not about.active and about.shares.missing.all():
+        raise UserError(f"no component can score item {item} for user {user}; there is nothing to explain")
+    game = questions.ask(question, about)
+    method, budget = method or explainers.best(game), budget or Budget()
+    file = None if game.additive is not None and method in CLOSED else _file(run, about, question, method, budget, seed)
+    found = None if file is None or refresh else _read(file)
+    if found is None:
+        found = explainers.attribute(game, method, budget, seed, progress)
+        if file is not None and budget.seconds is None:
+            _write(file, found)
+    return explainers.named(found, user=user, item=item, title=str(about.catalog.titles[about.item]))
+
+
+def _file(run: Run, about: Subject, question: str, method: str, budget: Budget, seed: int) -> Path:
+    """Where an explanation is kept: named by everything its numbers depend on."""
+    past = about.history
+    key = hashlib.sha256(json.dumps([run.manifest["files"], about.item, question, method, budget.evaluations, seed]).encode())
+    for array in (past.items, past.values, past.ages, past.full_sizes, about.weights):
+        key.update(np.ascontiguousarray(array).tobytes())
+    return cache_folder() / "explanations" / f"{key.hexdigest()}.json"
+
+
+def _read(file: Path) -> Explanation | None:
+    """What is kept, or None; a file that cannot be read counts as none."""
+    try:
+        found = Explanation.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return explainers.named(found, cached=True)
+
+
+def _write(file: Path, explanation: Explanation) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(explanation.as_dict(), ensure_ascii=False), encoding="utf-8")
+    os.replace(part, file)

@@ -1,0 +1,80 @@
+"""Which words of the item's text bring the score? Players are its words; an absent word is replaced by BERT's mask tokens."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_core.errors import UserError
+from recsys_core.explain.game import Floats, Game, unique_labels
+from recsys_core.explain.subject import Subject
+from recsys_core.scorers.base import TextReader
+
+WORD = re.compile(r"[㐀-鿿぀-ヿ]|[^\W㐀-鿿぀-ヿ]+(?:['\u2019-][^\W㐀-鿿぀-ヿ]+)*")  # one sign of a CJK script, or a word
+MOST = 120  # words; what follows is hardly read: BERT takes 128 tokens
+
+
+def ask(subject: Subject) -> Game:
+    """Value = the logit if the item's text (and title) read so. Components that read no text stay as they are.
+
+    Raises UserError if the text has no word, or no component with a weight reads the texts of this item.
+    """
+    text, title = subject.catalog.texts[subject.item], str(subject.catalog.titles[subject.item])
+    spans = [m.span() for m in WORD.finditer(text)][:MOST]
+    readers = text_readers(subject)
+    name = subject.items.ids[subject.item]
+    if not spans:
+        raise UserError(f"item {name} has no words; ask about components or history instead")
+    if not readers:
+        raise UserError(f"no component with a weight reads the text of item {name}; ask about components or history instead")
+    words = [text[a:b] for a, b in spans]
+    masks_of = readers[0][1].masks_for(words)
+
+    def value(masks: NDArray[np.bool_]) -> Floats:
+        out = np.full(len(masks), subject.logit)
+        some = np.flatnonzero(~masks.all(axis=1))  # the whole text keeps the vector it was trained with
+        texts = [rewrite(text, spans, row, masks_of) for row in masks[some]]
+        titles = [_head(text, title, spans, row, masks_of) for row in masks[some]]
+        for c, reader in readers if len(some) else ():
+            raw = reader.rewritten(subject.history, subject.item, texts, titles).sum(axis=0)
+            z = (raw - subject.blend.mu[c]) / subject.blend.sigma[c]
+            out[some] += subject.weights[c] * (z - subject.shares.z[0, c])
+        return out
+
+    pieces = tuple(
+        text[a:b] for a, b in zip([0, *(s[0] for s in spans[1:])], [*(s[0] for s in spans[1:]), len(text)], strict=True)
+    )
+    slopes = None
+    if len(readers) == 1 and readers[0][1].can_slope:
+        c, reader = readers[0]
+
+        def slopes(levels: Floats) -> Floats:
+            found = reader.text_slopes(subject.history, text, spans, levels)
+            return np.asarray(subject.weights[c] / subject.blend.sigma[c] * found, np.float64)
+
+    players = tuple(f"{a}-{b}" for a, b in spans)
+    return Game("words", players, unique_labels(words), value, slopes=slopes, sequence=pieces)
+
+
+def text_readers(subject: Subject) -> list[tuple[int, TextReader]]:
+    """Components that read this item's text and have a weight: position and scorer."""
+    return [(c, scorer) for c, _, scorer in subject.active if isinstance(scorer, TextReader)]
+
+
+def rewrite(text: str, spans: list[tuple[int, int]], present: NDArray[np.bool_], masks: list[str]) -> str:
+    """The text with absent words replaced; what stands between words stays."""
+    out, end = [], 0
+    for (a, b), there, mask in zip(spans, present, masks, strict=True):
+        out += [text[end:a], text[a:b] if there else mask]
+        end = b
+    return "".join([*out, text[end:]])
+
+
+def _head(text: str, title: str, spans: list[tuple[int, int]], present: NDArray[np.bool_], masks: list[str]) -> str:
+    """The title with the same words replaced, where the text begins with it; else as it is."""
+    if not text.startswith(title):
+        return title
+    inside = [n for n, (_, b) in enumerate(spans) if b <= len(title)]
+    return rewrite(title, [spans[n] for n in inside], present[inside], [masks[n] for n in inside])

@@ -1,0 +1,138 @@
+"""What is explained: one user's history and one item under a hybrid, with the closed forms that make most answers exact.
+
+In: a Hybrid, one history row, what its list hides, an item, the dataset's catalogue. Out: z-scores and, of linear
+components, their prior (what an emptied history scores) and one share for each past item. Weights come last, so moving them costs
+no model call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_core.data import Catalog, Histories, Vocabulary
+from recsys_core.hybrid import Blend, Hybrid
+from recsys_core.scorers.base import Scorer
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Closed forms of one history and some items, in units of z; NaN of a component that cannot score counts as 0.
+
+    Args:
+        z: (n_items, c); prior: (n_items, c) z of the emptied history, its size and ages as they were; of a component that is not
+            linear all of z.
+        past: (n_past, n_items, c) what each past item adds to z; 0 for a component that is not linear.
+        linear: (c,) whether prior + the sum of past is z.
+        missing: (n_items, c) whether the component cannot score the item.
+        cold: (n_items,) whether nobody has met the item.
+    """
+
+    z: Floats
+    prior: Floats
+    past: Floats
+    linear: NDArray[np.bool_]
+    missing: NDArray[np.bool_]
+    cold: NDArray[np.bool_]
+
+    def weights(self, blend: Blend) -> Floats:
+        """(n_items, c) the blend's weights at these items, 0 where the component cannot score."""
+        return np.where(self.missing, 0, blend.weights_at(self.cold).astype(np.float64))
+
+    def history(self, blend: Blend) -> tuple[Floats, Floats]:
+        """Shares of past items in the logit (n_past, n_items), and what remains without them (n_items,)."""
+        weights = self.weights(blend)
+        return np.einsum("jic,ic->ji", self.past, weights), blend.base(self.cold) + (weights * self.prior).sum(axis=1)
+
+
+def shares(model: Hybrid, history: Histories, items: NDArray[np.int64]) -> Shares:
+    """All closed forms of one history row and `items`; no text is read and nothing is sampled."""
+    past = np.zeros((len(history.items), len(items), len(model.names)))
+    prior, linear = np.zeros(past.shape[1:]), np.zeros(len(model.names), bool)
+    for c, scorer in enumerate(model.components.values()):
+        linear[c] = scorer.linear
+        prior[:, c] = scorer.prior(items) if scorer.linear else scorer.score(history, items)[0]
+        if scorer.linear:
+            past[..., c] = scorer.contributions(history, items)
+    mu, sigma = np.array(model.blend.mu), np.array(model.blend.sigma)
+    missing = np.isnan(prior)
+    prior = np.where(missing, 0, (prior - mu) / sigma)
+    past = np.where(missing, 0, past / sigma)
+    return Shares(
+        z=prior + past.sum(axis=0),
+        prior=prior,
+        past=past,
+        linear=linear,
+        missing=missing,
+        cold=model.cold[items],
+    )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One (history, item) pair. `hidden` stays as it is while a game is played: masked past items do not become candidates.
+
+    Args:
+        history, hidden: one row each.
+        catalog, items: names, texts and attributes of items.
+        fame: (n_items,) likes of each item in training, or None.
+    """
+
+    model: Hybrid
+    history: Histories
+    hidden: Histories
+    item: int
+    catalog: Catalog
+    items: Vocabulary
+    fame: Floats | None = None
+
+    @cached_property
+    def shares(self) -> Shares:
+        return shares(self.model, self.history, np.array([self.item]))
+
+    @property
+    def blend(self) -> Blend:
+        return self.model.blend
+
+    @cached_property
+    def weights(self) -> Floats:
+        """(c,) at this item, 0 where the component cannot score."""
+        weights: Floats = self.shares.weights(self.blend)[0]
+        return weights
+
+    @cached_property
+    def base(self) -> float:
+        """The logit where every part is zero."""
+        return float(self.blend.base(self.shares.cold)[0])
+
+    @property
+    def parts(self) -> Floats:
+        """(c,) w z; with `base` they add up to the logit."""
+        return np.asarray(self.weights * self.shares.z[0], np.float64)
+
+    @property
+    def logit(self) -> float:
+        return float(self.base + self.parts.sum())
+
+    @property
+    def active(self) -> list[tuple[int, str, Scorer]]:
+        """Components that count here: position, name, scorer."""
+        everyone = enumerate(self.model.components.items())
+        return [(c, name, scorer) for c, (name, scorer) in everyone if self.weights[c] != 0]
+
+    def with_blend(self, blend: Blend) -> Subject:
+        """The same subject under other weights; nothing is scored again."""
+        other = replace(self, model=replace(self.model, blend=blend))
+        if "shares" in vars(self):
+            vars(other)["shares"] = self.shares
+        return other
+
+    def masked(self, masks: NDArray[np.bool_]) -> Histories:
+        """(m, n_past) -> m rows, each the history without what its mask leaves out; sizes and ages stay as they were."""
+        many = self.history[np.zeros(len(masks), np.int64)]
+        return many.keep(np.asarray(masks, bool).ravel())
