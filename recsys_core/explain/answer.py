@@ -56,7 +56,7 @@ def explain(
         refresh: do not read the disk cache. What was sampled under a time limit is never kept there.
 
     Raises:
-        UserError: unknown user, item, question or method; no component can score the item; or the method cannot meet the question.
+        UserError: unknown user, item, question or method; no component can score the item; the method cannot meet the question.
     """
     about = subject(run, user, item, weights)
     if not about.active and about.shares.missing.all():

@@ -102,8 +102,8 @@ class Meter:
         return self.budget.seconds is not None and self.seconds > self.budget.seconds
 
     def __call__(self, masks: Any) -> Floats:
-        """(m, p) of anything that is true or false -> (m,) values. Raises OutOfTime between batches."""
-        asked = np.asarray(masks, dtype=bool).reshape(-1, self.n)
+        """(m, p) of anything that is true or false, or one row of it -> (m,) values. Raises OutOfTime between batches."""
+        asked = np.atleast_2d(np.asarray(masks, dtype=bool))
         keys = [row.tobytes() for row in np.packbits(asked, axis=1)] if self.n else [b""] * len(asked)
         fresh = {key: row for key, row in zip(keys, range(len(asked)), strict=True) if key not in self._known}
         rows = list(fresh.values())

@@ -35,9 +35,10 @@ def absent_zero(n: int) -> Any:
     return shap.maskers.Independent(np.zeros((1, n)))
 
 
-def run(explainer: Any, n: int, **how: Any) -> tuple[Floats, float]:
+def run(explainer: Any, n: int, seed: int = 0, **how: Any) -> tuple[Floats, float]:
     """Explain the row of ones: (p,) values and the base value."""
     with _quiet():
+        np.random.seed(seed)  # noqa: NPY002: the generator that shap draws from
         found = explainer(np.ones((1, n)), silent=True, **how)
     return np.asarray(found.values[0], np.float64), float(np.ravel(found.base_values)[0])
 
@@ -52,11 +53,10 @@ def permutations(meter: Meter, rng: np.random.Generator) -> Credit:
     rounds: list[Floats] = []
     cost, base = 2 * meter.n + 1, meter.empty()
     while not rounds or ((len(rounds) + 1) * cost <= meter.budget.evaluations and not meter.late):
-        seed = int(rng.integers(2**31))
         with _quiet():
-            explainer = shap.explainers.Permutation(meter, absent_zero(meter.n), seed=seed)
+            explainer = shap.explainers.Permutation(meter, absent_zero(meter.n))
         try:
-            values, base = run(explainer, meter.n, max_evals=cost)
+            values, base = run(explainer, meter.n, int(rng.integers(2**31)), max_evals=cost)
         except OutOfTime:
             if not rounds:
                 raise
