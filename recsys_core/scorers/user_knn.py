@@ -55,7 +55,7 @@ def _unit_rows(matrix: csr_array) -> csr_array:
     """Rows divided by their length; empty rows stay empty."""
     length = np.sqrt(matrix.multiply(matrix).sum(axis=1))
     scaled = matrix.copy()
-    scaled.data = matrix.data / np.repeat(length, np.diff(matrix.indptr)).astype(np.float32)
+    scaled.data = matrix.data / np.repeat(np.maximum(length, 1e-12), np.diff(matrix.indptr)).astype(np.float32)
     return scaled
 
 

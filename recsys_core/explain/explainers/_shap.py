@@ -38,7 +38,7 @@ def absent_zero(n: int) -> Any:
 def run(explainer: Any, n: int, seed: int = 0, **how: Any) -> tuple[Floats, float]:
     """Explain the row of ones: (p,) values and the base value."""
     with _quiet():
-        np.random.seed(seed)  # noqa: NPY002: the generator that shap draws from
+        np.random.seed(seed)  # noqa: NPY002 (shap draws from it)
         found = explainer(np.ones((1, n)), silent=True, **how)
     return np.asarray(found.values[0], np.float64), float(np.ravel(found.base_values)[0])
 

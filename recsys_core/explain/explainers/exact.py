@@ -6,7 +6,7 @@ from math import factorial
 
 import numpy as np
 
-from recsys_core.explain.game import Credit, Game, Meter
+from recsys_core.explain.game import Credit, Floats, Game, Masks, Meter
 
 MOST = 12  # players: 4,096 coalitions
 
@@ -21,12 +21,22 @@ def explain(meter: Meter, rng: np.random.Generator) -> Credit:
     if meter.game.additive is not None:
         base = float(meter.game.value(np.zeros((1, meter.n), bool))[0])
         return Credit(np.array(meter.game.additive, np.float64), base, fidelity=1.0)
-    p = meter.n
-    masks = (np.arange(2**p)[:, None] >> np.arange(p)) & 1 == 1  # (2^p, p)
-    values, sizes = meter(masks), masks.sum(axis=1)
+    values = meter(coalitions(meter.n))
+    return Credit(shapley(values, meter.n), float(values[0]))
+
+
+def coalitions(p: int) -> Masks:
+    """(2^p, p) all of them; player j is in coalition n if bit j of n is set."""
+    return np.asarray((np.arange(2**p)[:, None] >> np.arange(p)) & 1 == 1, bool)
+
+
+def shapley(values: Floats, p: int) -> Floats:
+    """Values of all coalitions (2^p, ...) -> (p, ...), for each of the trailing outputs."""
+    masks = coalitions(p)
+    sizes = masks.sum(axis=1)
     weight = np.array([factorial(s) * factorial(p - s - 1) / factorial(p) for s in range(p)])
-    phi = np.zeros(p)
+    phi = np.zeros((p, *values.shape[1:]))
     for j in range(p):
         without = np.flatnonzero(~masks[:, j])
-        phi[j] = weight[sizes[without]] @ (values[without | (1 << j)] - values[without])
-    return Credit(phi, float(values[0]))
+        phi[j] = np.tensordot(weight[sizes[without]], values[without | (1 << j)] - values[without], axes=1)
+    return phi

@@ -62,10 +62,9 @@ def _named(value: object) -> str:
 
 def _weighted(subject: Subject, kept: Floats) -> Floats:
     """Logits of histories whose past items count only in part, (m, n_past) in 0-1."""
-    full = np.ones(len(subject.history.items), bool)
     out = []
     for row in kept:
         values = (subject.history.values * row).astype(np.float32)
-        part = replace(subject, history=replace(subject.history, values=values, sizes=subject.history.full_sizes))
-        out.append(history.value(part, full[None])[0])
+        part = replace(subject.history, values=values, sizes=subject.history.full_sizes).keep(row > 0)
+        out.append(history.value(replace(subject, history=part), np.ones((1, len(part.items)), bool))[0])
     return np.array(out)

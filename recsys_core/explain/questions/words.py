@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,22 +22,20 @@ def ask(subject: Subject) -> Game:
 
     Raises UserError if the text has no word, or no component with a weight reads the texts of this item.
     """
-    text, title = subject.catalog.texts[subject.item], str(subject.catalog.titles[subject.item])
-    spans = [m.span() for m in WORD.finditer(text)][:MOST]
     readers = text_readers(subject)
     name = subject.items.ids[subject.item]
-    if not spans:
+    text = subject.catalog.texts[subject.item]
+    if not WORD.search(text):
         raise UserError(f"item {name} has no words; ask about components or history instead")
     if not readers:
         raise UserError(f"no component with a weight reads the text of item {name}; ask about components or history instead")
-    words = [text[a:b] for a, b in spans]
-    masks_of = readers[0][1].masks_for(words)
+    variants = Variants.of(subject, readers[0][1])
+    spans = variants.spans
 
     def value(masks: NDArray[np.bool_]) -> Floats:
         out = np.full(len(masks), subject.logit)
         some = np.flatnonzero(~masks.all(axis=1))  # the whole text keeps the vector it was trained with
-        texts = [rewrite(text, spans, row, masks_of) for row in masks[some]]
-        titles = [_head(text, title, spans, row, masks_of) for row in masks[some]]
+        texts, titles = variants.read(masks[some])
         for c, reader in readers if len(some) else ():
             raw = reader.rewritten(subject.history, subject.item, texts, titles).sum(axis=0)
             z = (raw - subject.blend.mu[c]) / subject.blend.sigma[c]
@@ -55,7 +54,7 @@ def ask(subject: Subject) -> Game:
             return np.asarray(subject.weights[c] / subject.blend.sigma[c] * found, np.float64)
 
     players = tuple(f"{a}-{b}" for a, b in spans)
-    return Game("words", players, unique_labels(words), value, slopes=slopes, sequence=pieces)
+    return Game("words", players, unique_labels(variants.words), value, slopes=slopes, sequence=pieces)
 
 
 def text_readers(subject: Subject) -> list[tuple[int, TextReader]]:
@@ -63,18 +62,38 @@ def text_readers(subject: Subject) -> list[tuple[int, TextReader]]:
     return [(c, scorer) for c, _, scorer in subject.active if isinstance(scorer, TextReader)]
 
 
-def rewrite(text: str, spans: list[tuple[int, int]], present: NDArray[np.bool_], masks: list[str]) -> str:
-    """The text with absent words replaced; what stands between words stays."""
+@dataclass(frozen=True)
+class Variants:
+    """An item's text and title with some words replaced by `masks`, what stands between words unchanged."""
+
+    text: str
+    title: str
+    spans: list[tuple[int, int]]
+    masks: list[str]
+
+    @classmethod
+    def of(cls, subject: Subject, reader: TextReader) -> Variants:
+        text = subject.catalog.texts[subject.item]
+        spans = [m.span() for m in WORD.finditer(text)][:MOST]
+        title = str(subject.catalog.titles[subject.item])
+        return cls(text, title, spans, reader.masks_for([text[a:b] for a, b in spans]))
+
+    @property
+    def words(self) -> list[str]:
+        return [self.text[a:b] for a, b in self.spans]
+
+    def read(self, present: NDArray[np.bool_]) -> tuple[list[str], list[str]]:
+        """Texts and titles of (m, n_words) masks; a title changes with the text where that begins with it."""
+        inside = [n for n, (_, end) in enumerate(self.spans) if end <= len(self.title)]
+        head = inside if self.text.startswith(self.title) else []
+        texts = [_replaced(self.text, self.spans, row, self.masks) for row in present]
+        spans, masks = [self.spans[n] for n in head], [self.masks[n] for n in head]
+        return texts, [_replaced(self.title, spans, row[head], masks) for row in present]
+
+
+def _replaced(text: str, spans: list[tuple[int, int]], present: NDArray[np.bool_], masks: list[str]) -> str:
     out, end = [], 0
     for (a, b), there, mask in zip(spans, present, masks, strict=True):
         out += [text[end:a], text[a:b] if there else mask]
         end = b
     return "".join([*out, text[end:]])
-
-
-def _head(text: str, title: str, spans: list[tuple[int, int]], present: NDArray[np.bool_], masks: list[str]) -> str:
-    """The title with the same words replaced, where the text begins with it; else as it is."""
-    if not text.startswith(title):
-        return title
-    inside = [n for n, (_, b) in enumerate(spans) if b <= len(title)]
-    return rewrite(title, [spans[n] for n in inside], present[inside], [masks[n] for n in inside])
