@@ -75,6 +75,7 @@ def main() -> None:
         rows = np.arange(min(args.serve, args.users))
         recommend(run.model, run.histories[rows], run.hidden[rows], k=10)
         seconds["serve"] = time.perf_counter() - begun
+        valid = run.metrics["valid"]
     facts = {
         "users": args.users,
         "items": args.items,
@@ -82,7 +83,7 @@ def main() -> None:
         "seconds": seconds,
         "served_users_a_second": len(rows) / seconds["serve"],
         "peak_gb": peak_gb(),
-        "valid": run.metrics["valid"],
+        "valid": valid,
         "log": lines,
     }
     out = Path(__file__).parent / "results" / "scale.json"

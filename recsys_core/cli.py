@@ -50,8 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(command=run)
         return command
 
-    for options in (_fetch_options, _prepare_options, _train_options, _recommend_options, _evaluate_options, _compare_options):
+    for options in (_fetch_options, _prepare_options, _train_options, _recommend_options, _explain_options, _evaluate_options):
         options(add)
+    _compare_options(add)
     _dashboard_options(add)
     return parser
 
@@ -113,6 +114,35 @@ def _recommend_options(add: Add) -> None:
     option("--weights", help="e.g. ease=1,bert=0.5; the others keep what was learned")
     option("--out", type=Path, help=".csv or .parquet (default: print)")
     option("--json", action="store_true", help="print JSON rows")
+
+
+def _explain_options(add: Add) -> None:
+    example = "whyrec explain --run runs/a --user 196 --item 242 --question history"
+    option = add("explain", _explain, "Say why an item stands where it does in a user's list.", example).add_argument
+    option("--run", type=Path, required=True, help="run directory")
+    option("--user", help="user id")
+    option("--item", help="item id; leave out with --top, --pairs or --scoreboard")
+    option("--question", default="history", help="history, components, words or attributes (default history)")
+    option("--method", default="", help="exact, shap, lime, loo, ig, ... (default: exact where it can be had, else shap)")
+    option("--budget", type=int, default=100, help="model evaluations of a sampled method (default 100)")
+    option("--seconds", type=float, help="time limit of a sampled method")
+    option("--seed", type=int, default=0)
+    option("--k", type=int, default=10, help="length of the list that what-ifs are about (default 10)")
+    option("--weights", help="e.g. ease=1,bert=0.5; the others keep what was learned")
+    option(
+        "--external",
+        metavar="NAME=FILE",
+        help="a table user_id,item_id,score as one more component, weight 1 unless in --weights",
+    )
+    option("--language", default="en", help="of the sentence: en or zh")
+    option("--what-if", action="store_true", help="also: the smallest change that takes the item out of the list, or into it")
+    option("--top", action="store_true", help="explain the user's whole top-k")
+    option("--pairs", type=Path, metavar="FILE", help="a table user_id,item_id: explain each pair")
+    option("--scoreboard", action="store_true", help="measure how faithful every method is on a sample of users; kept in the run")
+    option("--users", type=int, default=100, help="users of the scoreboard (default 100)")
+    option("--out", type=Path, help="of --top and --pairs: .csv or .parquet (default: print)")
+    option("--json", action="store_true", help="print JSON")
+    option("--html", type=Path, metavar="FILE", help="write a report that opens offline")
 
 
 def _evaluate_options(add: Add) -> None:
@@ -217,13 +247,23 @@ def _recommend(args: argparse.Namespace) -> None:
     if (args.users is None) == (args.history is None):
         raise UserError("give either --users (all, or ids separated by commas) or --history FILE")
     run = Run.load(args.run)
-    weights = {name: _number(value, name) for name, value in _pairs(_names(args.weights) or [], "--weights").items()}
+    weights = _weights(args.weights)
     if args.history is not None:
         table = recommend_history(run, _history(args.history), k=args.k, weights=weights)
     else:
         users = None if args.users == "all" else [u.strip() for u in args.users.split(",")]
         table = recommend_users(run, users, k=args.k, weights=weights)
     _write_table(table, args)
+
+
+def _explain(args: argparse.Namespace) -> None:
+    from recsys_core.cli_explain import explain
+
+    explain(args, _weights(args.weights), _write_table)
+
+
+def _weights(text: str | None) -> dict[str, float]:
+    return {name: _number(value, name) for name, value in _pairs(_names(text) or [], "--weights").items()}
 
 
 def _evaluate(args: argparse.Namespace) -> None:

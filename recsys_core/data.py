@@ -192,6 +192,12 @@ class Catalog:
         if missing:
             raise ValueError(f"catalog lacks {sorted(missing)}")
 
+    @classmethod
+    def of_titles(cls, titles: Iterable[str]) -> Catalog:
+        """A catalogue of which only titles are known; they are the texts too."""
+        names = [str(t) for t in titles]
+        return cls(pd.DataFrame({"title": names, "text": names}))
+
     def __len__(self) -> int:
         return len(self.frame)
 

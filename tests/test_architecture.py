@@ -35,9 +35,10 @@ LAYERS = [
         "evaluate",
         "analytics",
         "explain",
+        "testing",
         "feedback",
     },
-    {"cli"},
+    {"cli", "cli_explain"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 PURE = ("metrics", "rerank", "explain/game", "explain/exact", "explain/explainers")
@@ -79,7 +80,9 @@ def against_the_arrow(path: str, tree: ast.Module) -> list[str]:
     return [
         n
         for n in ours
-        if n.startswith(".") or (n.startswith("dashboard") and room(name) != "cli") or LEVEL[room(n)] > LEVEL[room(name)]
+        if n.startswith(".")
+        or (n.startswith("dashboard") and not room(name).startswith("cli"))
+        or LEVEL[room(n)] > LEVEL[room(name)]
     ]
 
 

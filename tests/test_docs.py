@@ -15,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from recsys_core import registry
+from recsys_core.run import Run
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -113,6 +114,24 @@ def test_unknown_flags_are_found() -> None:
     assert unknown_flags("`whyrec train --x` and `whyrec fry`", {"train": {"--y"}}) == ["train --x", "fry"]
 
 
+# Python blocks run, against a small run under the name they use.
+
+
+@pytest.mark.parametrize("n", range(2))
+def test_python_of_the_pages_runs(n: int, tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "demo").symlink_to(tiny_run.path)
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGES["docs/explaining.md"], flags=re.M | re.S)
+    assert len(blocks) == 2
+    exec(compile(blocks[n], "docs/explaining.md", "exec"), {"__name__": "page"})
+
+
+def test_every_question_and_explainer_is_in_the_docs() -> None:
+    known = [n for package in ("questions", "explainers") for n in registry.names(f"recsys_core.explain.{package}")]
+    assert not [name for name in known if f"`{name}`" not in PAGES["docs/explaining.md"]]
+
+
 # Everything is named, and everything named is there.
 
 
@@ -174,7 +193,7 @@ def missing_paths(name: str, page: str) -> list[str]:
     return [path for path in absent if path not in ignored]
 
 
-@pytest.mark.parametrize("page", [README, "CONTRIBUTING.md", "CHANGELOG.md", ARCHITECTURE])
+@pytest.mark.parametrize("page", [README, "CONTRIBUTING.md", "CHANGELOG.md", ARCHITECTURE, "docs/explaining.md"])
 def test_named_files_exist(page: str) -> None:
     assert not missing_paths(page, PAGES[page])
 

@@ -7,14 +7,16 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recsys_core.data import Histories
 from recsys_core.errors import UserError
 from recsys_core.explain import explainers, questions
+from recsys_core.explain._ranks import rank_of
 from recsys_core.explain.game import Budget, Explanation
+from recsys_core.explain.sentence import sentence
 from recsys_core.explain.subject import Subject
 from recsys_core.text import cache_folder
 
@@ -46,6 +48,7 @@ def explain(
     budget: Budget | None = None,
     seed: int = 0,
     weights: Mapping[str, float] | None = None,
+    language: str = "en",
     progress: Callable[[int, int], None] | None = None,
     refresh: bool = False,
 ) -> Explanation:
@@ -53,30 +56,68 @@ def explain(
 
     Args:
         method: an explainer's name; "" = exact where that can be had, else shap.
+        language: of the sentence, "en" or "zh".
         refresh: do not read the disk cache. What was sampled under a time limit is never kept there.
 
     Raises:
         UserError: unknown user, item, question or method; no component can score the item; the method cannot meet the question.
     """
-    about = subject(run, user, item, weights)
-    if not about.active and about.shares.missing.all():
-        raise UserError(f"no component can score item {item} for user {user}; there is nothing to explain")
+    how: dict[str, Any] = {"method": method, "budget": budget, "seed": seed, "progress": progress, "refresh": refresh}
+    return explain_subject(run, subject(run, user, item, weights), user=user, question=question, language=language, **how)
+
+
+def explain_subject(
+    run: Run,
+    about: Subject,
+    *,
+    user: str = "",
+    question: str = "history",
+    method: str = "",
+    budget: Budget | None = None,
+    seed: int = 0,
+    language: str = "en",
+    progress: Callable[[int, int], None] | None = None,
+    refresh: bool = False,
+) -> Explanation:
+    """`explain` of a subject, which need not be of a person in the data."""
+    found = answer(run, about, question, method, budget or Budget(), seed, progress, refresh=refresh)
+    credit = found if question == "history" else None
+    told = sentence(about, credit, language).text
+    facts = {"user": user, "item": str(about.items.ids[about.item]), "title": str(about.catalog.titles[about.item])}
+    return explainers.named(found, **facts, sentence=told, rank=int(rank_of(about)[0]))
+
+
+def answer(
+    run: Run,
+    about: Subject,
+    question: str,
+    method: str,
+    budget: Budget,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    refresh: bool = False,
+) -> Explanation:
+    """`explain` of a subject, kept on disk unless it is closed form."""
+    if about.shares.missing.all():
+        raise UserError(f"no component can score item {about.items.ids[about.item]}; there is nothing to explain")
     game = questions.ask(question, about)
-    method, budget = method or explainers.best(game), budget or Budget()
+    method = method or explainers.best(game)
     file = None if game.additive is not None and method in CLOSED else _file(run, about, question, method, budget, seed)
     found = None if file is None or refresh else _read(file)
     if found is None:
         found = explainers.attribute(game, method, budget, seed, progress)
         if file is not None and budget.seconds is None:
             _write(file, found)
-    return explainers.named(found, user=user, item=item, title=str(about.catalog.titles[about.item]))
+    return found
 
 
 def _file(run: Run, about: Subject, question: str, method: str, budget: Budget, seed: int) -> Path:
     """Where an explanation is kept: named by everything its numbers depend on."""
     past = about.history
-    key = hashlib.sha256(json.dumps([run.manifest["files"], about.item, question, method, budget.evaluations, seed]).encode())
-    for array in (past.items, past.values, past.ages, past.full_sizes, about.weights):
+    asked = [about.catalog.texts[about.item], about.item, question, method, budget.evaluations, seed]
+    key = hashlib.sha256(json.dumps([run.manifest["files"], *asked]).encode())
+    for array in (past.items, past.values, past.ages, past.full_sizes, about.weights, about.shares.z):
         key.update(np.ascontiguousarray(array).tobytes())
     return cache_folder() / "explanations" / f"{key.hexdigest()}.json"
 

@@ -164,7 +164,7 @@ class Explanation:
         fidelity: R2 of base + sum of the present players' contributions over the coalitions that were evaluated, 1 = the value
             is additive in the players and these are their shares; NaN where fewer than three were evaluated.
         evaluations: coalitions whose value was computed; seconds: wall time.
-        user, item, title, sentence: filled in by whoever asked.
+        user, item, title, sentence, rank: filled in by whoever asked; rank 1 = best, 0 = hidden or not scored, -1 = unknown.
     """
 
     question: str
@@ -184,6 +184,7 @@ class Explanation:
     item: str = ""
     title: str = ""
     sentence: str = ""
+    rank: int = -1
     cached: bool = False
     notes: tuple[str, ...] = field(default=())
 

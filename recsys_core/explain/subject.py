@@ -40,6 +40,11 @@ class Shares:
     missing: NDArray[np.bool_]
     cold: NDArray[np.bool_]
 
+    def of(self, n: int) -> Shares:
+        """Those of the n-th item alone."""
+        some = slice(n, n + 1)
+        return Shares(self.z[some], self.prior[some], self.past[:, some], self.linear, self.missing[some], self.cold[some])
+
     def weights(self, blend: Blend) -> Floats:
         """(n_items, c) the blend's weights at these items, 0 where the component cannot score."""
         return np.where(self.missing, 0, blend.weights_at(self.cold).astype(np.float64))
@@ -128,8 +133,12 @@ class Subject:
     def with_blend(self, blend: Blend) -> Subject:
         """The same subject under other weights; nothing is scored again."""
         other = replace(self, model=replace(self.model, blend=blend))
-        if "shares" in vars(self):
-            vars(other)["shares"] = self.shares
+        return other.with_shares(self.shares) if "shares" in vars(self) else other
+
+    def with_shares(self, known: Shares) -> Subject:
+        """Take over closed forms that were computed with those of other items."""
+        other = replace(self)
+        vars(other)["shares"] = known
         return other
 
     def masked(self, masks: NDArray[np.bool_]) -> Histories:

@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from recsys_core.data import Dataset, Interactions
 from recsys_core.errors import UserError, unknown
 from recsys_core.readers._build import build, events_in
-from recsys_core.readers._columns import ids
+from recsys_core.readers._columns import ids, numbers
 from recsys_core.readers._files import Table, near, read_table
 
 REQUIRED = {"interactions": ("user_id", "item_id"), "items": ("item_id", "title"), "users": ("user_id",)}
@@ -100,6 +103,16 @@ def read_column(path: str | Path, name: str) -> list[str]:
         raise table.lacks(name, f"name its column {name}")
     codes, values = ids(table, name)
     return [values[c] for c in codes]
+
+
+def read_scores(path: str | Path) -> pd.DataFrame:
+    """user_id, item_id and score of a table of another model. Raises UserError naming file, row and field."""
+    table = read_table(path)
+    for name in ("user_id", "item_id", "score"):
+        if name not in table:
+            raise table.lacks(name, f"name its column {name}")
+    found = {name: np.array(values, object)[codes] for name in ("user_id", "item_id") for codes, values in [ids(table, name)]}
+    return pd.DataFrame(found | {"score": numbers(table, "score")})
 
 
 def _check_mapping(mapping: Mapping[str, str], tables: Mapping[str, Table]) -> None:

@@ -54,6 +54,13 @@ def common_ground(catalog: Catalog, item: int, past: NDArray[np.int32]) -> tuple
     return tuple(names), shares / shares.sum(axis=1, keepdims=True)
 
 
+def common_to_all(catalog: Catalog, name: str, most: float = 0.5) -> bool:
+    """Whether more than `most` of the items have the value, "attribute: value"."""
+    attribute, _, value = name.partition(": ")
+    having = sum(any(_named(v) == value for v in row) for row in catalog.frame[attribute])
+    return having > most * len(catalog)
+
+
 def _named(value: object) -> str:
     """A year as its decade, so that 1994 and 1996 are common ground; anything else as it is."""
     text = str(value)

@@ -1,0 +1,198 @@
+"""What `whyrec explain` does: one pair, a whole list, a table of pairs, or the scoreboard of methods."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from recsys_core.errors import UserError
+from recsys_core.explain.answer import answer, explain_subject, subject
+from recsys_core.explain.game import Budget, Explanation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recsys_core.explain.subject import Subject
+    from recsys_core.run import Run
+
+Weights = dict[str, float]
+Write = Callable[["pd.DataFrame", argparse.Namespace], None]
+MOST_ROWS = 15  # players printed; the others are one line
+
+
+def explain(args: argparse.Namespace, weights: Weights, write: Write) -> None:
+    """Run the command; `write` prints or saves a table as --out and --json say."""
+    from recsys_core.run import Run
+
+    _check(args)
+    run = Run.load(args.run)
+    if args.scoreboard:
+        _scoreboard(run, args)
+    elif args.top or args.pairs is not None:
+        write(_many(run, args, weights), args)
+    else:
+        _one(run, args, weights)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Which options go together, in one line."""
+    asked = [name for name in ("scoreboard", "top", "pairs", "item") if getattr(args, name) not in (None, False)]
+    if len(asked) != 1:
+        raise UserError("give one of --item, --top, --pairs FILE or --scoreboard")
+    if args.user is None and asked[0] in ("item", "top"):
+        raise UserError(f"--{asked[0]} needs --user")
+    if args.out is not None and asked[0] not in ("top", "pairs"):
+        raise UserError("--out is for --top and --pairs; use --json or --html")
+    if args.html is not None and asked[0] != "item":
+        raise UserError("--html is for one --user and --item")
+    if args.external is not None and asked[0] != "item":
+        raise UserError("--external is for one --user and --item")
+
+
+def _budget(args: argparse.Namespace) -> Budget:
+    return Budget(args.budget, args.seconds)
+
+
+def _scoreboard(run: Run, args: argparse.Namespace) -> None:
+    from recsys_core.explain.faithfulness import scoreboard
+
+    board = scoreboard(run, users=args.users, seed=args.seed, budget=_budget(args), say=lambda line: print(line, file=sys.stderr))
+    board.save(run)
+    if args.json:
+        print(board.rows.to_json(orient="records"))
+        return
+    print(board.text())
+    print(f"the rows are in {run.path}/faithfulness.parquet")
+
+
+def _many(run: Run, args: argparse.Namespace, weights: Weights) -> pd.DataFrame:
+    from recsys_core.explain.batch import explain_list, explain_pairs
+
+    how: dict[str, Any] = {
+        "question": args.question,
+        "method": args.method,
+        "budget": _budget(args),
+        "seed": args.seed,
+        "weights": weights,
+    }
+    if args.top:
+        return explain_list(run, args.user, k=args.k, **how)
+    from recsys_core.readers.table import read_column
+
+    users, items = (read_column(args.pairs, name) for name in ("user_id", "item_id"))
+    return explain_pairs(run, list(zip(users, items, strict=True)), **how)
+
+
+def _one(run: Run, args: argparse.Namespace, weights: Weights) -> None:
+    about = subject(run, args.user, args.item, {} if args.external else weights)
+    if args.external:
+        about = _with_table(run, about, args, weights)
+    found = explain_subject(
+        run, about, user=args.user, question=args.question, method=args.method, budget=_budget(args), seed=args.seed,
+        language=args.language, progress=_bar(args),
+    )  # fmt: skip
+    changes = _changes(about, args) if args.what_if else {}
+    if args.html is not None:
+        print(f"report in {_report(run, about, found, changes, args)}")
+    elif args.json:
+        print(json.dumps(found.as_dict() | ({"what_if": changes} if changes else {}), ensure_ascii=False, indent=1))
+    else:
+        print(_text(found))
+        for name, change in changes.items():
+            print(f"{name}: {change['told']}")
+
+
+def _with_table(run: Run, about: Subject, args: argparse.Namespace, weights: Weights) -> Subject:
+    """The run's hybrid with a table of scores as one more component."""
+    from pathlib import Path
+
+    from recsys_core.explain.foreign import beside, table_row
+    from recsys_core.readers.table import read_scores
+
+    name, equals, file = args.external.partition("=")
+    if not (name and equals and file):
+        raise UserError(f"--external {args.external}: write it NAME=FILE")
+    row = table_row(read_scores(Path(file)), run.dataset, args.user)
+    model = beside(about.model, name, row, about.history, weights.get(name, 1.0)).with_weights(weights)
+    return replace(about, model=model)
+
+
+def _bar(args: argparse.Namespace) -> Callable[[int, int], None] | None:
+    """A progress line on a terminal, none where output is read by a machine."""
+    if args.json or not sys.stderr.isatty():
+        return None
+    return lambda done, most: print(
+        f"\r{done} of {max(done, most)} evaluations", end="\n" if done >= most else "", file=sys.stderr
+    )
+
+
+def _text(e: Explanation) -> str:
+    """What a terminal shows: the sentence, the players, and how far it can be trusted."""
+    frame = e.frame()
+    lines = [e.sentence] if e.sentence else []
+    place = f"rank {e.rank}" if e.rank > 0 else "not in the list: met already, or nobody can score it"
+    lines.append(f"{e.title} ({e.item}) for user {e.user}: {e.output:+.4f} log-odds, probability {e.probability:.1%}, {place}")
+    width = max([4, *(len(str(label)) for label in frame["label"][:MOST_ROWS])])
+    lines.append(f"  {'base':<{width}} {e.base:+.4f}")
+    for label, value, error in zip(frame["label"], frame["contribution"], frame["standard_error"], strict=True):
+        if len(lines) > MOST_ROWS + 2:
+            rest = frame["contribution"][MOST_ROWS:]
+            lines.append(f"  {f'{len(rest)} others':<{width}} {rest.sum():+.4f}")
+            break
+        lines.append(f"  {label!s:<{width}} {value:+.4f}" + (f" (standard error {error:.4f})" if error > 0 else ""))
+    trust = f"{e.question} by {e.method}: gap {e.gap:+.1e}, {e.evaluations} evaluations, {e.seconds:.2f} s"
+    lines.append(
+        trust + (f", R2 {e.fidelity:.3f}" if e.fidelity == e.fidelity else "") + (", from the cache" if e.cached else "")
+    )
+    return "\n".join([*lines, *e.notes])
+
+
+def _changes(about: Subject, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The smallest removals that take a listed item out, or what would bring another one in."""
+    from recsys_core.explain._ranks import rank_of
+    from recsys_core.explain.counterfactual import add_history, remove_history
+    from recsys_core.explain.why_not import why_not
+
+    rank = int(rank_of(about)[0])
+    if 0 < rank <= args.k:
+        taken = remove_history(about, args.k)
+        return {"remove": taken.as_dict() | {"told": taken.text()}}
+    reasons = why_not(about, args.k)
+    out = {"why not": reasons.as_dict() | {"told": reasons.text()}}
+    if rank:
+        added = add_history(about, args.k)
+        out["add"] = added.as_dict() | {"told": added.text()}
+    return out
+
+
+def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, dict[str, Any]], args: argparse.Namespace) -> Any:
+    """Every question that can be asked of this pair, on one page."""
+    from dashboard.report import write_report
+
+    from recsys_core.explain import questions
+    from recsys_core.explain.explainers import named
+
+    all_found = [found]
+    for question in questions.names():
+        if question == found.question:
+            continue
+        try:
+            more = answer(run, about, question, "", _budget(args), args.seed)
+        except UserError:
+            continue  # no words, no attributes: the page has no such section
+        all_found.append(named(more, user=found.user, item=found.item, title=found.title))
+    facts = {"run": run.path.name, "created": run.manifest["created"], "data": run.manifest["fingerprint"][:16]}
+    facts |= {name: version for name, version in run.manifest["versions"].items() if version}
+    return write_report(
+        args.html,
+        all_found,
+        title=f"Why {found.title} for user {found.user}?",
+        facts=facts,
+        sentence=found.sentence,
+        text=about.catalog.texts[about.item],
+        notes=[f"{name}: {change['told']}" for name, change in changes.items()],
+    )

@@ -1,0 +1,141 @@
+"""One plain sentence from the numbers, without a language model: who speaks for an item, through what, and what a loss would do.
+
+In: a Subject and how its history is credited. Out: text whose every clause carries the number behind it; what it says would
+happen without a past item was scored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys_core.errors import unknown
+from recsys_core.explain._ranks import rank_of
+from recsys_core.explain.game import Explanation, Floats
+from recsys_core.explain.questions.attributes import common_ground, common_to_all
+from recsys_core.explain.subject import Subject
+
+LEAST = 0.1  # share of the positive credit that a second past item, or an attribute, needs to be named
+
+WORDS = {
+    "en": {
+        "and": " and ",
+        "quoted": "{}",
+        "history": "Because you liked {names} ({value:.0%} of what your history adds)",
+        "attribute": "{value:.0%} of it comes through {names}, which it shares with items you liked",
+        "component": "Mostly through {names} ({value:+.2f} log-odds); nothing you liked speaks for it",
+        "nothing": "Nothing speaks for it: it stands at {value:+.2f} log-odds, its base",
+        "without": "without {names} it would be rank {value:.0f} instead of {before}",
+        "still": "without {names} it would still be rank {value:.0f}",
+        "join": "; ",
+        "end": ".",
+    },
+    "zh": {
+        "and": "和",
+        "quoted": "《{}》",
+        "history": "因为您喜欢过{names}（占您的历史所加分数的 {value:.0%}）",
+        "attribute": "其中 {value:.0%} 来自与您喜欢的条目共有的{names}",
+        "component": "主要来自 {names}（{value:+.2f} 对数几率）；您喜欢过的条目都不支持它",
+        "nothing": "没有任何因素支持它：它处于基准 {value:+.2f} 对数几率",
+        "without": "如果没有{names}，它的排名会从第 {before} 名变为第 {value:.0f} 名",
+        "still": "即使没有{names}，它仍排第 {value:.0f} 名",
+        "join": "；",
+        "end": "。",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Clause:
+    """Args:
+    kind: "history", "attribute", "component", "nothing", "without" or "still".
+    players: ids of what is named: past items, "attribute: value", a component.
+    value: the number said: a share 0-1, log-odds, or a rank; before: the rank now, where a loss is told.
+    """
+
+    kind: str
+    players: tuple[str, ...]
+    value: float
+    before: int = 0
+
+
+@dataclass(frozen=True)
+class Sentence:
+    text: str
+    clauses: tuple[Clause, ...]
+
+
+def languages() -> list[str]:
+    return list(WORDS)
+
+
+def sentence(subject: Subject, credit: Explanation | None = None, language: str = "en") -> Sentence:
+    """Tell why the subject's item stands where it does.
+
+    Args:
+        credit: an explanation of its history; None: the closed form, of the components that have one.
+
+    Raises UserError for an unknown language.
+    """
+    if language not in WORDS:
+        raise unknown("language", language, WORDS)
+    shares = subject.shares.history(subject.blend)[0][:, 0] if credit is None else credit.contributions
+    found = clauses(subject, shares)
+    titles = {str(i): str(t) for i, t in zip(subject.items.ids, subject.catalog.titles, strict=True)} if found else {}
+    return Sentence(tell(found, titles, language), tuple(found))
+
+
+def clauses(subject: Subject, shares: Floats) -> list[Clause]:
+    """What there is to say, with its numbers; `shares` (n_past,) credit of the past items."""
+    positive = np.maximum(shares, 0)
+    total = float(positive.sum())
+    if total <= 0:
+        return [_by_component(subject)]
+    order = np.argsort(-positive, kind="stable")[:2]
+    named = [int(j) for n, j in enumerate(order) if n == 0 or positive[j] >= LEAST * total]
+    ids = subject.items.ids[subject.history.items]
+    out = [Clause("history", tuple(str(ids[j]) for j in named), float(positive[named].sum() / total))]
+    out += _by_attribute(subject, shares, total)
+    before = int(rank_of(subject)[0])
+    if before:
+        mask = np.ones((1, len(shares)), bool)
+        mask[0, named[0]] = False
+        after = int(rank_of(subject, mask)[0])
+        out.append(Clause("still" if after == before else "without", (str(ids[named[0]]),), after, before))
+    return out
+
+
+def _by_component(subject: Subject) -> Clause:
+    parts = subject.parts
+    best = int(np.argmax(parts)) if len(parts) else -1
+    if best < 0 or parts[best] <= 0:
+        return Clause("nothing", (), subject.base)
+    return Clause("component", (subject.model.names[best],), float(parts[best]))
+
+
+def _by_attribute(subject: Subject, shares: Floats, total: float) -> list[Clause]:
+    """The attribute value with the largest credit, if it is worth naming; past items that speak against it count too.
+
+    What most items have (the decade of nearly all films) says nothing about this one, and is not named.
+    """
+    names, ground = common_ground(subject.catalog, subject.item, subject.history.items)
+    if not names:
+        return []
+    credit = (ground.T @ shares)[:-1]  # the last column shares nothing
+    credit[[common_to_all(subject.catalog, name) for name in names]] = 0
+    best = int(np.argmax(credit))
+    value = float(credit[best] / total)
+    return [Clause("attribute", (names[best],), value)] if LEAST <= value <= 1 else []
+
+
+def tell(found: list[Clause], titles: dict[str, str], language: str) -> str:
+    """The clauses in words; ids of past items become titles."""
+    words = WORDS[language]
+    told = []
+    for clause in found:
+        is_item = clause.kind in ("history", "without", "still")
+        names = [words["quoted"].format(titles[p]) if is_item else p for p in clause.players]
+        facts = {"names": words["and"].join(names), "value": clause.value, "before": clause.before}
+        told.append(words[clause.kind].format(**facts))
+    return words["join"].join(told) + words["end"]

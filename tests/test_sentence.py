@@ -1,0 +1,130 @@
+"""A sentence says only what numbers say: every clause is checked against scores computed another way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_questions import hybrid, subject, world
+
+from recsys_core.data import Dataset
+from recsys_core.errors import UserError
+from recsys_core.explain import questions
+from recsys_core.explain.explainers import attribute
+from recsys_core.explain.sentence import Clause, Sentence, languages, sentence, tell
+from recsys_core.explain.subject import Subject
+from recsys_core.hybrid import Hybrid
+from recsys_core.recommend import recommend
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return world()
+
+
+@pytest.fixture(scope="module")
+def model(data: Dataset, tiny: str) -> Hybrid:
+    return hybrid(data, ("popularity", "item_knn", "ease"), tiny)
+
+
+def place(about: Subject, without: str = "") -> int:
+    """Rank in the list that `recommend` makes, with one past item taken out; 0 = not in it."""
+    kept = about.items.ids[about.history.items] != without
+    rows = recommend(about.model, about.history.keep(kept), about.hidden, k=len(about.items)).items[0]
+    at = np.flatnonzero(rows == about.item)
+    return int(at[0]) + 1 if len(at) else 0
+
+
+def untrue(told: Sentence, about: Subject) -> list[Clause]:
+    """Clauses that do not hold when everything is computed anew."""
+    history = attribute(questions.ask("history", about), "exact")
+    credit = dict(zip(history.players, history.contributions, strict=True))
+    total = sum(v for v in credit.values() if v > 0)
+    wrong = []
+    for c in told.clauses:
+        if c.kind == "history":
+            holds = abs(sum(credit[p] for p in c.players) / total - c.value) < 1e-9
+        elif c.kind == "attribute":
+            found = attribute(questions.ask("attributes", about), "exact")
+            holds = abs(dict(zip(found.players, found.contributions, strict=True))[c.players[0]] / total - c.value) < 1e-9
+        elif c.kind in ("without", "still"):
+            holds = (place(about), place(about, c.players[0])) == (c.before, c.value)
+        else:
+            holds = max(credit.values(), default=0) <= 0
+        wrong += [] if holds else [c]
+    return wrong
+
+
+def subjects(data: Dataset, model: Hybrid) -> list[Subject]:
+    rng = np.random.default_rng(0)
+    return [subject(data, model, int(rng.integers(len(data.users))), int(rng.integers(len(data.items)))) for _ in range(60)]
+
+
+def test_every_clause_holds_when_scored_again(data: Dataset, model: Hybrid) -> None:
+    kinds = set()
+    for about in subjects(data, model):
+        told = sentence(about)
+        assert told.clauses
+        assert not untrue(told, about), told.text
+        kinds |= {c.kind for c in told.clauses}
+    assert {"history", "attribute", "without", "still"} <= kinds
+
+
+def test_a_false_clause_is_noticed(data: Dataset, model: Hybrid) -> None:
+    about = next(s for s in subjects(data, model) if len(sentence(s).clauses) == 3)
+    told = sentence(about)
+    for n, clause in enumerate(told.clauses):
+        off = [*told.clauses]
+        off[n] = replace(clause, value=clause.value + 0.5)
+        assert untrue(Sentence("", tuple(off)), about)
+
+
+def test_numbers_in_the_text_are_those_of_the_clauses(data: Dataset, model: Hybrid) -> None:
+    about = next(s for s in subjects(data, model) if {c.kind for c in sentence(s).clauses} >= {"history", "without"})
+    for language in languages():
+        told = sentence(about, language=language)
+        assert f"{told.clauses[0].value:.0%}" in told.text
+        last = told.clauses[-1]
+        assert str(int(last.value)) in told.text
+        assert str(last.before) in told.text
+        for p in last.players:
+            assert str(about.catalog.titles[about.items.codes([p])[0]]) in told.text
+
+
+def test_words_are_fixed() -> None:
+    clauses = [
+        Clause("history", ("1", "2"), 0.62),
+        Clause("attribute", ("genres: Crime",), 0.21),
+        Clause("without", ("1",), 7, before=2),
+    ]
+    titles = {"1": "Heat", "2": "Fargo"}
+    assert tell(clauses, titles, "en") == (
+        "Because you liked Heat and Fargo (62% of what your history adds); 21% of it comes through genres: Crime, "
+        "which it shares with items you liked; without Heat it would be rank 7 instead of 2."
+    )
+    assert tell(clauses, titles, "zh") == (
+        "因为您喜欢过《Heat》和《Fargo》（占您的历史所加分数的 62%）；其中 21% 来自与您喜欢的条目共有的genres: Crime；"
+        "如果没有《Heat》，它的排名会从第 2 名变为第 7 名。"
+    )
+    assert "rank 3" in tell([Clause("still", ("1",), 3, before=3)], titles, "en")
+
+
+def test_nobody_speaks_for_it(data: Dataset, model: Hybrid) -> None:
+    about = subject(data, model, 3, 4)
+    empty = replace(about, history=about.history.keep(np.zeros(len(about.history.items), bool)))
+    (clause,) = sentence(empty).clauses
+    assert clause.kind in ("component", "nothing")
+    assert "nothing you liked speaks for it" in sentence(empty).text or "Nothing speaks for it" in sentence(empty).text
+
+
+def test_what_most_items_have_is_not_named(data: Dataset, model: Hybrid) -> None:
+    common = data.catalog.frame.assign(kind=[("film",)] * len(data.items), year=[()] * len(data.items))
+    for about in subjects(data, model)[:20]:
+        other = replace(about, catalog=type(data.catalog)(common))
+        assert all(c.kind != "attribute" for c in sentence(other).clauses)
+
+
+def test_an_unknown_language_is_named(data: Dataset, model: Hybrid) -> None:
+    with pytest.raises(UserError, match=r"unknown language 'fr'; known: en, zh"):
+        sentence(subject(data, model, 3, 4), language="fr")
