@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -55,7 +55,7 @@ def subjects(seed: int, place: int, names: tuple[str, ...] = LINEAR, n_users: in
     return [s for s in out if s.item >= 0 and len(s.history.items)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def coalitions(n: int) -> NDArray[np.bool_]:
     """(2^n, n) who stays; fewest removed first."""
     masks = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(bool)
@@ -128,9 +128,8 @@ def unscored(subject: Subject, k: int) -> Counterfactual:
     return replace(result, players=result.players[1:])
 
 
-@pytest.mark.parametrize("place", [1])
-def test_the_least_that_costs_the_first_place_is_found_always(place: int) -> None:
-    assert assert_smallest(remove_history, place, 1, always=True) == 1.0
+def test_the_least_that_costs_the_first_place_is_found_always() -> None:
+    assert assert_smallest(remove_history, 1, 1, always=True) == 1.0
 
 
 @pytest.mark.parametrize("place", [1, 2, 3])
@@ -147,6 +146,7 @@ def test_wrong_ways_are_rejected_by_the_same_check(wrong: Callable[[Subject, int
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_bound_is_one_and_the_integer_program_agrees_with_brute_force(k: int) -> None:
+    agree = []
     for seed in SEEDS:
         for subject in subjects(seed, 1):
             field = _removal.rivals(subject, scores(subject)[0], k)
@@ -154,19 +154,28 @@ def test_the_bound_is_one_and_the_integer_program_agrees_with_brute_force(k: int
             assert field.bound(k) <= least
             found, settled = _removal.fewer(field, n, k)
             assert settled
-            assert (len(found) if found is not None else 99) == least
+            size = len(found) if found is not None else 99
+            assert size <= least  # less only where it is a tie: rivals that may be ahead count as ahead
+            assert size == least or (np.sort(field.gaps - field.pull[list(found or ())].sum(axis=0))[k - 1] > -1e-5)
+            agree.append(size == least)
+    assert np.mean(agree) > 0.9
 
 
 def test_without_branch_and_bound_labels_stay_true(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_removal, "fewer", lambda *_: (None, False))
-    share = assert_smallest(remove_history, 1, 3, always=False)
-    assert 0.2 < share < 1  # some are only heuristic then
+    labelled = []
+    for subject in (s for seed in SEEDS for s in subjects(seed, 1)):
+        if (result := remove_history(subject, 3)).found:
+            assert_holds(subject, result, 3)
+            labelled.append(result.minimal)
+            assert not result.minimal or len(result.players) == least_removed(subject, 3)
+    assert 0.2 < np.mean(labelled) < 1  # some are only heuristic then
     monkeypatch.setattr(_removal, "fewer", lambda *_: (None, True))  # a program that says "none smaller" untruly
     with pytest.raises(AssertionError):
         assert_smallest(remove_history, 1, 3, always=False)
 
 
-def test_models_that_are_not_additive_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_are_not_additive_are_scored() -> None:
     for evaluations in (1000, 30):
         for subject in (s for seed in range(3) for s in subjects(seed, 1, CURVED, most=8)):
             for k in (1, 3):
@@ -290,8 +299,7 @@ def test_a_wrong_addition_is_rejected() -> None:
         return replace(result, alternatives=result.alternatives[1:])
 
     with pytest.raises(AssertionError):
-        for subject in subjects(0, 12):
-            assert_lifts(subject, 5, add=lazy)
+        assert_lifts(subjects(0, 12)[0], 5, add=lazy)
 
 
 def test_two_additions_are_minimal_only_where_singles_are_ruled_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,11 +330,10 @@ def test_extended_histories_are_older_and_larger() -> None:
 class Reader(Scorer, TextReader):
     """score = the sum of what its words are worth; "very good" together are worth more."""
 
-    worth = {"very": 0.1, "good": 0.3, "dull": -0.5, "fine": 0.5, "nice": 0.4}
-
     def __init__(self, texts: list[str]) -> None:
         super().__init__()
         self.texts, self.read = texts, 0
+        self.worth = {"very": 0.1, "good": 0.3, "dull": -0.5, "fine": 0.5, "nice": 0.4, "awful": -9.0}
 
     def of(self, text: str) -> float:
         words = text.split()
@@ -357,8 +364,10 @@ class Reader(Scorer, TextReader):
 
 def texts_subject(texts: list[str], item: int = 0) -> Subject:
     data: Any = random_world(0, n_items=len(texts) + 1)
-    catalog = Catalog(data.catalog.frame.assign(text=[*texts, ""]))
-    model = Hybrid({"reader": Reader([*texts, ""])}, Blend(("reader",), (0.0,), (1.0,), (2.0,)), np.zeros(len(texts) + 1, bool))
+    catalog = Catalog(data.catalog.frame.assign(text=[*texts, "awful"]))
+    model = Hybrid(
+        {"reader": Reader([*texts, "awful"])}, Blend(("reader",), (0.0,), (1.0,), (2.0,)), np.zeros(len(texts) + 1, bool)
+    )
     empty = Histories.of([[]], len(texts) + 1)
     return Subject(model, empty, empty, item, catalog, data.items)
 
@@ -389,7 +398,7 @@ def least_words(subject: Subject, k: int) -> int:
 def test_fewest_words(text: str, rival: float, least: int) -> None:
     subject = texts_subject([text, "rival"])
     reader: Any = subject.model.components["reader"]
-    reader.worth = Reader.worth | {"rival": rival}
+    reader.worth["rival"] = rival
     assert least_words(subject, 1) == least
     result = remove_words(subject, 1, Budget(200))
     assert len(result.players) == least

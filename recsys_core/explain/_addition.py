@@ -1,6 +1,6 @@
 """What to add to a history so that an item reaches the top k: likes that bring it up, each as the newest event.
 
-In: a Subject and k. Out: additions and the ranks they lead to, scored for real. What is added has been met, so it leaves the list.
+In: a Subject and k. Out: additions and the ranks they lead to, scored for real. What is added has been met: it leaves the list.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from recsys_core.explain._ranks import Floats, Ints, trimmed
+from recsys_core.explain._ranks import Floats, Ints, trimmed, turns
 from recsys_core.explain.subject import Subject, shares
 from recsys_core.scorers.base import Scores
 
@@ -58,6 +58,8 @@ def rivals(subject: Subject, listed: Scores, k: int) -> Rivals:
     model, n_past = trimmed(subject.model), len(subject.history.items)
     candidates = np.setdiff1d(np.flatnonzero(np.isfinite(listed)), [subject.item])
     mine, rest = shares(model, subject.history, np.array([subject.item])).history(model.blend)
+    first, level = turns(len(listed)), listed[candidates] == listed[subject.item]
+    below = np.where(level, first[candidates] > first[subject.item], listed[candidates] < listed[subject.item])
     own, total = mine[:, 0], float(rest[0] + mine.sum())
     off = abs(total - float(listed[subject.item]))
     size = max(MOST_CELLS // (max(n_past, 1) * max(len(model.names), 1)), 1)
@@ -68,7 +70,9 @@ def rivals(subject: Subject, listed: Scores, k: int) -> Rivals:
         each, rest = shares(model, subject.history, items).history(model.blend)
         theirs = rest + each.sum(axis=0)
         slack = np.full(len(items), 1e-6 + 4 * (off + np.abs(theirs - listed[items]).max()))
-        pull, gaps = own[:, None] - each, total - theirs
+        pull = own[:, None] - each
+        stuck = below[start : start + size] & (np.abs(pull).max(axis=0, initial=0) < 1e-12)  # even where it is level
+        gaps = np.where(stuck, np.inf, total - theirs)
         least = _least(pull, gaps - slack)
         chosen = np.argsort(least, kind="stable")[: max(MOST_RIVALS, 4 * k)]
         beyond = min(beyond, int(np.delete(least, chosen).min(initial=n_past + 1)))

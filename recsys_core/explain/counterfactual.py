@@ -1,8 +1,8 @@
 """What would have to be otherwise? The fewest past items or words without which an item falls out of a list, and the fewest
 additions to the history that bring it in.
 
-In: a Subject and k. Out: a Counterfactual, found by closed forms where the model is additive, then scored for real. What a list hides
-stays hidden. Sets are called minimal only where every smaller one is ruled out.
+In: a Subject and k. Out: a Counterfactual, found by closed forms where the model is additive, then scored for real. What a list
+hides stays hidden. Sets are called minimal only where every smaller one is ruled out.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Outcome:
 def remove_history(subject: Subject, k: int, *, evaluations: int = 1000) -> Counterfactual:
     """The fewest past items without which the item is no longer among the k best.
 
-    Of an additive model: closed forms; exact for k = 1, and for k > 1 wherever the bound is met or branch and bound settles it. Of
+    Of an additive model: closed forms; exact for k = 1, and for k > 1 where the bound is met or branch and bound settles it. Of
     another: small sets one by one, then greedily by leaving one out, within `evaluations` masked histories that are scored.
 
     Raises UserError if k < 1, or if the item is hidden, cannot be scored or is not among the k best.
@@ -139,7 +139,7 @@ def remove_history(subject: Subject, k: int, *, evaluations: int = 1000) -> Coun
         outcome = _by_shares(subject, now, k, trial)
     else:
         outcome = smallest(trial, n, lambda: [subject.shares.history(subject.blend)[0][:, 0]], evaluations, "past items")
-    after = scores(subject, ~as_masks([outcome.reached], n)) if n else now
+    after = trial.scores(~as_masks([outcome.reached], n)) if n else now
     chosen = subject.history.items[list(outcome.removed or ())]
     return result(
         "remove_history",
@@ -151,7 +151,7 @@ def remove_history(subject: Subject, k: int, *, evaluations: int = 1000) -> Coun
         players=strings(subject.items.ids[chosen]),
         labels=strings(subject.catalog.titles[chosen]),
         effects=_effects(subject, outcome.removed or ()),
-        evaluations=trial.evaluations + 2,
+        evaluations=trial.evaluations + 1,
         seconds=time.perf_counter() - started,
     )
 
@@ -358,7 +358,7 @@ def add_history(subject: Subject, k: int, *, most: int = 5) -> Counterfactual:
     sets = np.array([added], np.int64)
     after = _addition.scored(subject, sets) if added else now
     done = bool(added) and ranks_in(after, subject.item)[0] <= k
-    bound = 2 if steps[0].settled and steps[0].ranks[:1].min(initial=1) > k else 1
+    bound = 2 if steps[0].settled and (steps[0].ranks > k).all() else 1
     minimal = done and len(added) == bound
     how = ("one is the least there is", "no single item does it")[bound - 1] if minimal else "heuristic: added greedily"
     reason = how if done else f"no set of up to {most} additions that was tried does it"

@@ -1,7 +1,7 @@
 """Why is an item not in the list, and what is the least that would bring it in?
 
-In: a Subject and k. Out: a WhyNot: whether it may be listed at all, what holds it down by component, the nearest change of one weight,
-and the additions or the one removal that lift it. The weight is exact: logits are linear in it, so ranks change at crossings only.
+In: a Subject and k. Out: a WhyNot: whether it may be listed at all, what holds it down by component, the nearest change of one
+weight, and the additions or the one removal that lift it. Logits are linear in a weight, so ranks change at crossings only.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class WhyNot:
     seconds: float = 0.0
 
     def frame(self) -> pd.DataFrame:
-        """One row a component, what holds the item down first: component, own, edge, top, to_edge and to_top (own minus theirs)."""
+        """One row a component, what holds the item down first: component, own, edge, top, to_edge, to_top (own minus theirs)."""
         own, edge, top = (np.array(p, np.float64) for p in (self.own, self.edge_parts, self.top_parts))
         behind = np.nan_to_num(own) - np.nan_to_num(edge)
         table = {
@@ -242,7 +242,7 @@ def lifting_removal(subject: Subject, k: int, *, evaluations: int = 1000) -> Cou
     if leads.max() < 0:
         return None
     (chosen,) = removed = (int(tried[int(leads.argmax())]),)
-    after = scores(subject, ~as_masks([removed], n))
+    after = trial.scores(~as_masks([removed], n))
     past = subject.history.items[chosen]
     return result(
         "lifting_removal",
@@ -254,6 +254,6 @@ def lifting_removal(subject: Subject, k: int, *, evaluations: int = 1000) -> Cou
         players=strings([subject.items.ids[past]]),
         labels=strings([subject.catalog.titles[past]]),
         effects=(float(now[0, subject.item] - after[0, subject.item]),),
-        evaluations=trial.evaluations + 2,
+        evaluations=trial.evaluations + 1,
         seconds=time.perf_counter() - started,
     )
