@@ -164,7 +164,7 @@ def result(question: str, subject: Subject, k: int, now: Scores, after: Scores, 
     """From scores (1, n_items) before and after; found only if they bear it out."""
     item, falls = subject.item, question in ("remove_history", "remove_words")
     (before,), (then,) = ranks_in(now, item), ranks_in(after, item)
-    found = outcome.removed is not None and (then > k) == falls
+    found = bool(outcome.removed is not None and (then > k) == falls)
     old, new = (top_k(now, k)[0], top_k(after, k)[0]) if falls else (top_k(after, k)[0], top_k(now, k)[0])
     rivals = [i for i in new if i >= 0 and i not in old and i != item] if found else []
     return Counterfactual(
@@ -357,7 +357,7 @@ def add_history(subject: Subject, k: int, *, most: int = 5) -> Counterfactual:
         added = (*added, int(steps[-1].items[0]))
     sets = np.array([added], np.int64)
     after = _addition.scored(subject, sets) if added else now
-    done = bool(added) and ranks_in(after, subject.item)[0] <= k
+    done = bool(added) and bool(ranks_in(after, subject.item)[0] <= k)
     bound = 2 if steps[0].settled and (steps[0].ranks > k).all() else 1
     minimal = done and len(added) == bound
     how = ("one is the least there is", "no single item does it")[bound - 1] if minimal else "heuristic: added greedily"

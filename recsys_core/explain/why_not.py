@@ -217,7 +217,7 @@ def _changes(gaps: Floats, slopes: Floats, weight: float, k: int) -> list[float]
         end = np.inf if sign > 0 else weight if weight >= 0 else np.inf
         with np.errstate(divide="ignore", invalid="ignore"):
             at = np.where(sign * slopes * gaps < 0, -gaps / (sign * slopes), np.inf)  # (r,) steps that way to each crossing
-        crossing = at <= end
+        crossing = (at <= end) & np.isfinite(at)
         order = np.flatnonzero(crossing)[np.argsort(at[crossing], kind="stable")]
         ahead = int((gaps > 0).sum()) + np.cumsum(np.where(gaps[order] > 0, -1, 1))
         low, high = at[order], np.append(at[order][1:], end)[: len(order)]  # the interval after each crossing
