@@ -17,6 +17,7 @@ from recsys_core.ranking import hide, top_k
 from recsys_core.scorers.base import Scores
 
 MOST_TRIED = 64  # additions that are scored for real in one step; the others are estimated to lead to no better rank
+FEW = 8  # of them for their lead, whatever their rank
 NEAR = 100  # best items of a list, k at least, against which additions are estimated
 SURE = 1e-4  # log-odds; less than this may be rounding
 MOST_CELLS = 4_000_000  # of shares held at once: 32 MB
@@ -27,13 +28,14 @@ class Step:
     """Additions of one more item that were scored, best first.
 
     Args:
-        items: (m,) internal ids; ranks: (m,) of the asked item; logits: (m,) its scores.
+        items: (m,) internal ids; ranks: (m,) of the asked item; logits: (m,) its scores; leads: (m,) as in `leads_in`.
         settled: whether it is proven that an item that is not in `items` cannot bring it into the top k.
     """
 
     items: Ints
     ranks: Ints
     logits: Floats
+    leads: Floats
     settled: bool
 
 
@@ -68,14 +70,16 @@ def step(subject: Subject, added: tuple[int, ...], k: int) -> Step:
     before = replace(subject, history=extended(subject.history, np.array([added], np.int64).reshape(1, -1)))
     pool = np.setdiff1d(np.arange(len(subject.items)), [*before.history.items, subject.item])
     ranks, leads = _estimated(before, pool, added, k)
-    order = np.lexsort((-leads, ranks))[:MOST_TRIED]
+    best, nearest = np.lexsort((-leads, ranks)), np.argsort(-leads, kind="stable")  # the lead is what the next step builds on
+    order = np.array(list(dict.fromkeys([*best[: MOST_TRIED - FEW], *nearest[:FEW], *best]))[:MOST_TRIED], np.int64)
     hopeful = int((ranks <= k).sum())
     sets = np.array([(*added, j) for j in pool[order]], np.int64).reshape(len(order), -1)
     listed = scored(subject, sets)
     found, ahead = ranks_in(listed, subject.item), leads_in(listed, subject.item, k)
     best = np.lexsort((-ahead, np.where(found == 0, len(subject.items) + 1, found)))
-    settled = len(pool) <= MOST_TRIED or (additive(subject.model) and hopeful <= MOST_TRIED)
-    return Step(pool[order][best], found[best], listed[:, subject.item][best].astype(np.float64), settled)
+    settled = len(pool) <= MOST_TRIED or (additive(subject.model) and hopeful <= MOST_TRIED - FEW)
+    logits = listed[:, subject.item].astype(np.float64)
+    return Step(pool[order][best], found[best], logits[best], ahead[best], settled)
 
 
 def _estimated(before: Subject, pool: Ints, added: tuple[int, ...], k: int) -> tuple[Ints, Floats]:

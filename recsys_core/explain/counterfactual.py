@@ -350,11 +350,11 @@ def add_history(subject: Subject, k: int, *, most: int = 5) -> Counterfactual:
         raise UserError(f"most must be 1 or more, not {most}")
     steps: list[_addition.Step] = []
     added: Set = ()
-    while len(added) < most and (not steps or steps[-1].ranks[0] > k):
+    while len(added) < most and (not steps or steps[-1].leads.max() < 0):
         steps.append(_addition.step(subject, added, k))
-        if not len(steps[-1].items) or not steps[-1].ranks[0]:
+        if not len(steps[-1].items):
             break
-        added = (*added, int(steps[-1].items[0]))
+        added = (*added, int(steps[-1].items[steps[-1].leads.argmax()]))
     sets = np.array([added], np.int64)
     after = _addition.scored(subject, sets) if added else now
     done = bool(added) and bool(ranks_in(after, subject.item)[0] <= k)
