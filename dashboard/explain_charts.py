@@ -1,12 +1,13 @@
 """Explanation (or a plain frame) to Plotly figure, highlighted text or table. No streamlit, no statistics.
 
-Up and down differ by side, by a sign in text and by a pair of colours of Brewer's RdBu (2003), which colour-blind eyes can tell apart.
+Up and down differ by side, by a sign in text and by two colours of Brewer's RdBu (2003), which colour-blind eyes can tell apart.
 """
 
 from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -18,7 +19,6 @@ from recsys_core.explain.game import Explanation
 
 UP, DOWN = "#4393C3", "#D6604D"  # both 3:1 or better against white and against a dark page
 ROW = 26  # pixels
-PLAYER = ("player", "others")  # kinds of rows that are shares
 LEVELS = ["level1", "level2", "level3"]  # component, past item, words
 ROWS = 300  # of a table; the rest is one row, so that a page stays small and a sum still reads off
 
@@ -27,8 +27,8 @@ def rows(explanation: Explanation, most: int | None = None) -> pd.DataFrame:
     """Base, the `most` players with the largest |contribution|, the others as one, what is not shared out, and the output.
 
     Returns:
-        kind ("base", "player", "others", "gap", "output"), label, contribution, standard_error, share, and start and end of each on
-        the walk from base to output. Base and output carry their level as contribution.
+        kind ("base", "player", "others", "gap", "output"), label, contribution, standard_error, share, and start and end of each
+        on the walk from base to output. Base and output carry their level as contribution.
     """
     e, frame = explanation, explanation.frame()
     order = frame["contribution"].abs().sort_values(ascending=False, kind="stable").index
@@ -81,12 +81,12 @@ def waterfall(explanation: Explanation, most: int = 12) -> go.Figure:
         "hoverinfo": "skip",
     }
     traces = [joints, _bars(moves, places), marks, *_signed(moves[["start", "end"]], moves, places)]
-    figure = _figure(traces, _labels(walk, explanation.question), (low, high))
+    figure = _figure(traces, _labels(walk, explanation.question), (low, high), moves["contribution"])
     ticks = _ticks(low - 0.1 * span, high + 0.1 * span)
     chance = [percent(1 / (1 + math.exp(-min(max(v, -60), 60)))) for v in ticks]
-    figure.update_xaxes(tickvals=ticks, ticktext=[f"{v:g}<br>{p}" for v, p in zip(ticks, chance, strict=True)], zeroline=False)
-    figure.update_xaxes(title={"text": plain("explain.axis.walk")})
-    return figure
+    return _axis(
+        figure, ticks, [f"{v:g}<br>{p}" for v, p in zip(ticks, chance, strict=True)], plain("explain.axis.walk"), zero=False
+    )
 
 
 def bars(explanation: Explanation, most: int = 15) -> go.Figure:
@@ -103,8 +103,8 @@ def tree(frame: pd.DataFrame, most: int = 5) -> go.Figure:
     """Components as thick bars, under each its past items as thin ones; a treemap cannot show what is negative.
 
     Args:
-        frame: level1 (component), level2 (past item; empty = not through the history), level3 (words, may be empty), contribution; one
-            row a leaf, so a component's bar is the sum of its leaves, and the thin bars add up to the thick one.
+        frame: level1 (component), level2 (past item; empty = not through the history), level3 (words, may be empty), contribution;
+            one row a leaf, so a component's bar is the sum of its leaves, and the thin bars add up to the thick one.
     """
     branch = branches(frame, most)
     moves = branch.assign(start=0.0, end=branch["contribution"], standard_error=math.nan)
@@ -112,7 +112,7 @@ def tree(frame: pd.DataFrame, most: int = 5) -> go.Figure:
 
 
 def branches(frame: pd.DataFrame, most: int = 5) -> pd.DataFrame:
-    """What `tree` draws: kind ("component", "item", "others"), label, contribution, share of all that moves, and words for the hover."""
+    """What `tree` draws: kind ("component", "item", "others"), label, contribution, share of all that moves, words for the hover."""
     leaves = frame.assign(level2=frame["level2"].fillna("")) if len(frame) else frame
     total = float(leaves["contribution"].abs().sum()) or 1.0
     out: list[dict[str, object]] = []
@@ -157,13 +157,20 @@ def _flat(moves: pd.DataFrame, places: int, labels: list[tuple[str, str]]) -> go
     error = moves["standard_error"].fillna(0)
     reach = pd.DataFrame({"start": moves["start"], "end": moves["end"] + error.where(moves["end"] >= 0, -error)})
     edges = [0.0, *(moves["end"] - error), *(moves["end"] + error)]
-    figure = _figure([_bars(moves, places), *_signed(reach, moves, places)], labels, (min(edges), max(edges)))
-    figure.update_xaxes(title={"text": plain("explain.axis.bars")}, nticks=6)
-    return figure
+    low, high = min(edges), max(edges)
+    figure = _figure([_bars(moves, places), *_signed(reach, moves, places)], labels, (low, high), moves["contribution"])
+    ticks = _ticks(low - 0.1 * (high - low), high + 0.1 * (high - low)) if high > low else [0.0]
+    return _axis(figure, ticks, [f"{v:g}" for v in ticks], plain("explain.axis.bars"), zero=True)
+
+
+def _axis(figure: go.Figure, ticks: list[float], words: list[str], title: str, *, zero: bool) -> go.Figure:
+    about = {"text": title, "font": {"size": 12}, "standoff": 8}
+    return figure.update_xaxes(tickvals=ticks, ticktext=words, tickfont={"size": 12}, title=about, zeroline=zero)
 
 
 def _bars(moves: pd.DataFrame, places: int) -> dict[str, object]:
     thin = moves["kind"].isin(["item"]) | (moves["kind"].eq("others") & moves["kind"].eq("component").any())
+    value = moves["contribution"].fillna(0)
     bar: dict[str, object] = {
         "type": "bar",
         "orientation": "h",
@@ -172,8 +179,8 @@ def _bars(moves: pd.DataFrame, places: int) -> dict[str, object]:
         "y": moves.index.tolist(),
         "width": [0.36 if t else 0.66 for t in thin],
         "marker": {
-            "color": [UP if v >= 0 else DOWN for v in moves["contribution"].fillna(0)],
-            "opacity": [0.5 if kind in ("others", "gap") else 1.0 for kind in moves["kind"]],
+            "color": [AXIS if kind == "gap" else UP if v >= 0 else DOWN for kind, v in zip(moves["kind"], value, strict=True)],
+            "opacity": [0.5 if kind == "others" else 1.0 for kind in moves["kind"]],
             "line": {"width": 0},
         },
         "customdata": [_hover(row, places) for row in moves.to_dict("records")],
@@ -197,7 +204,13 @@ def signed(row: dict[str, object], places: int) -> str:
     value, error = row["contribution"], row["standard_error"]
     if pd.isna(value):
         return plain("missing")
-    return f"{value:+.{places}f}" + ("" if pd.isna(error) else f" ± {error:.{places}f}")
+    return f"{value:+.{places}f}" + ("" if pd.isna(error) else f" ± {small(error, places)}")
+
+
+def small(error: float, places: int) -> str:
+    """A standard error in the digits of what it belongs to; "<0.01" for one that would read as none."""
+    least = 10.0**-places
+    return f"<{least:.{places}f}" if 0 < error < least / 2 else f"{error:.{places}f}"
 
 
 def _signed(reach: pd.DataFrame, moves: pd.DataFrame, places: int) -> list[dict[str, object]]:
@@ -212,49 +225,70 @@ def _signed(reach: pd.DataFrame, moves: pd.DataFrame, places: int) -> list[dict[
     return traces
 
 
-def _labels(moves: pd.DataFrame, question: str) -> list[tuple[str, str]]:
-    """Of each row the tick's text for a wide page and for a narrow one; a component's comes with a square in its colour."""
-    paint = colours(moves.loc[moves["kind"].isin(["player", "component"]), "label"].tolist()) if question == "components" else {}
+def _labels(moves: pd.DataFrame, question: str) -> list[tuple[str, str, int]]:
+    """Of each row: the tick's text, the same for above the bar, its indent in pixels. Components have a square in their colour."""
+    heads = moves["kind"].isin(["player", "component"]) if question == "components" else moves["kind"].eq("none")
+    paint = colours(moves.loc[heads, "label"].tolist())
+    nested = bool(moves["kind"].eq("component").any())
     out = []
-    for kind, label in zip(moves["kind"], moves["label"], strict=True):
-        square = f'<span style="color:{paint[label]}">■</span> ' if kind in ("player", "component") and label in paint else ""
-        indent = "" if "component" not in set(moves["kind"]) or kind == "component" else "   "
+    for kind, label, head in zip(moves["kind"], moves["label"], heads, strict=True):
+        square = f'<span style="color:{paint[label]}">■</span>' if head else ""
         strong = ("<b>", "</b>") if kind in ("base", "output", "component") else ("", "")
-        wide, narrow = html.escape(cut(label, 34)), "<br>".join(html.escape(line) for line in two_lines(label))
-        out.append(tuple(f"{strong[0]}{indent}{square}{text}{strong[1]}  " for text in (wide, narrow)))
+        short, full = (html.escape(cut(label, most)) for most in (30, 44))
+        tick = " ".join(filter(None, [f"{strong[0]}{short}{strong[1]}", square])) + "  "
+        out.append((tick, f"{square} {strong[0]}{full}{strong[1]}".strip(), 16 if nested and kind != "component" else 0))
     return out
 
 
-def _figure(traces: list[dict[str, object]], labels: list[tuple[str, str]], edges: tuple[float, float]) -> go.Figure:
-    """`layout.meta.narrow` holds the labels that a narrow page should use."""
+def _figure(
+    traces: list[dict[str, object]], labels: list[tuple[str, str, int]], edges: tuple[float, float], signs: pd.Series
+) -> go.Figure:
+    """Labels stand left of the bars. `layout.meta` holds two layouts for whoever knows the width of the page: "wide" is that, in
+    "narrow" labels stand above the bars."""
     low, high = edges
-    pad = 0.16 * ((high - low) or 1.0)  # room for the numbers
-    layout = {
-        "height": 78 + ROW * max(len(labels), 1),
-        "margin": {"l": 8, "r": 16, "t": 6, "b": 56},
+    n, pad = max(len(labels), 1), (high - low) or 1.0
+    wide = _places_of(labels, above=False)
+    layout = wide | {
         "showlegend": False,
         "bargap": 0,
         "hoverlabel": {"bgcolor": "#1F2430", "bordercolor": "#1F2430", "font": {"color": "#FFFFFF"}, "align": "left"},
         "xaxis": {
-            "range": [low - (pad if low < 0 or low == high else 0.02 * pad), high + pad],
+            "range": [low - (0.16 if (signs < 0).any() else 0.03) * pad, high + 0.16 * pad],  # room for the numbers
             "zeroline": True,
             "zerolinecolor": AXIS,
             "zerolinewidth": 1.5,
             "fixedrange": True,
         },
         "yaxis": {
-            "range": [max(len(labels), 1) - 0.5, -0.5],
+            "range": [n - 0.5, -0.5],
             "tickvals": list(range(len(labels))),
-            "ticktext": [wide for wide, _ in labels],
+            "ticktext": [tick for tick, _, _ in labels],
             "automargin": True,
             "fixedrange": True,
             "showgrid": False,
             "zeroline": False,
+            "showticklabels": wide["yaxis.showticklabels"],
             "ticks": "",
         },
-        "meta": {"narrow": [narrow for _, narrow in labels]},
+        "meta": {"wide": wide, "narrow": _places_of(labels, above=True)},
     }
-    return go.Figure({"data": traces, "layout": layout})
+    return go.Figure({"data": traces, "layout": {k: v for k, v in layout.items() if "." not in k}})
+
+
+def _places_of(labels: list[tuple[str, str, int]], *, above: bool) -> dict[str, object]:
+    """What of a layout changes with the place of the labels; indented ones are written into the chart, as ticks cannot be."""
+    written = above or any(indent for _, _, indent in labels)
+    left = (
+        8 if above or not written else 24 + 7 * max(min(len(html.unescape(re.sub("<[^>]*>", "", t))), 44) for _, t, _ in labels)
+    )
+    style = {"xref": "paper", "x": 0, "xanchor": "left", "align": "left", "showarrow": False, "yshift": 17 if above else 0}
+    notes = [{"text": text, "y": n, "xshift": indent - (0 if above else left - 8)} for n, (_, text, indent) in enumerate(labels)]
+    return {
+        "annotations": [style | note for note in notes] if written else [],
+        "height": 68 + (44 if above else ROW) * max(len(labels), 1),
+        "margin": {"l": left, "r": 16, "t": 12 if above else 6, "b": 52},
+        "yaxis.showticklabels": not written,
+    }
 
 
 def _ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -268,16 +302,6 @@ def cut(text: object, most: int) -> str:
     """One line, cut."""
     words = " ".join(str(text).split())
     return words if len(words) <= most else words[: most - 1].rstrip() + "…"
-
-
-def two_lines(text: object, most: int = 17) -> list[str]:
-    """The text on one line or two, broken at a space where one is near; cut after the second."""
-    words = " ".join(str(text).split())
-    if len(words) <= most:
-        return [words]
-    at = words.rfind(" ", most // 2, most + 1)
-    at = at if at > 0 else most
-    return [words[:at].rstrip(), cut(words[at:], most)]
 
 
 def percent(chance: float) -> str:
@@ -310,7 +334,7 @@ def spans(explanation: Explanation) -> list[tuple[int, int]]:
 
 
 def highlighted(explanation: Explanation, text: str) -> str:
-    """The text as HTML that needs no style sheet: words shaded by |contribution|, underlined straight where they raise the score and
+    """The text as HTML that needs no style sheet: words shaded by |contribution|, underlined straight where they raise the score,
     wavy where they lower it, with the number as title; below it a legend. Reads on light and on dark, as shades are see-through.
 
     Raises:
@@ -332,8 +356,9 @@ def highlighted(explanation: Explanation, text: str) -> str:
         for sign, key in ((1.0, "explain.raises"), (-1.0, "explain.lowers"))
     )
     strongest = html.escape(plain("explain.strongest", value=f"{largest if any(values) else 0:.{places}f}"))
-    note = f'<p style="display:flex;flex-wrap:wrap;gap:.3em 1.2em;margin:.7em 0 0;font-size:.85em">{legend}<span>{strongest}</span></p>'
-    return f'<div><p style="margin:0;line-height:2;white-space:pre-line;overflow-wrap:anywhere">{"".join(out)}</p>{note}</div>'
+    flow = "margin:0;line-height:2;white-space:pre-line;overflow-wrap:anywhere"
+    below = "display:flex;flex-wrap:wrap;gap:.3em 1.2em;margin:.7em 0 0;font-size:.85em"
+    return f'<div><p style="{flow}">{"".join(out)}</p><p style="{below}">{legend}<span>{strongest}</span></p></div>'
 
 
 def _shade(value: float, strength: float) -> str:
@@ -344,7 +369,9 @@ def _shade(value: float, strength: float) -> str:
     red, green, blue = (int((UP if value > 0 else DOWN)[n : n + 2], 16) for n in (1, 3, 5))
     line = f"underline {'solid' if value > 0 else 'wavy'} 2px rgba({red},{green},{blue},{0.35 + 0.65 * strength:.2f})"
     shade = f"background:rgba({red},{green},{blue},{0.06 + 0.4 * strength:.2f})"
-    return f"{style.replace('background:none', shade)};text-decoration:{line};text-underline-offset:.25em;print-color-adjust:exact"
+    return (
+        f"{style.replace('background:none', shade)};text-decoration:{line};text-underline-offset:.25em;print-color-adjust:exact"
+    )
 
 
 # Tables.
@@ -353,8 +380,8 @@ def _shade(value: float, strength: float) -> str:
 def table(of: Explanation | pd.DataFrame, most: int = ROWS) -> str:
     """The numbers of a chart as an HTML table, all text escaped.
 
-    An explanation: base, each player's contribution, share and (if any was sampled) standard error, what is not shared out, output; the
-    largest first, those after `most` in one row. A frame of branches: its levels, contribution and share. Any other frame: as it is.
+    An explanation: base, each player's contribution, share and (if any was sampled) standard error, what is not shared out, output;
+    the largest first, those after `most` in one row. A frame of leaves of a tree: levels, contribution, share. Others: as they are.
     """
     if isinstance(of, pd.DataFrame):
         return _frame_table(of, most)
@@ -366,7 +393,7 @@ def table(of: Explanation | pd.DataFrame, most: int = ROWS) -> str:
         level, value = row["kind"] in ("base", "output"), row["contribution"]
         number = plain("missing") if pd.isna(value) else f"{value:.{places}f}" if level else f"{value:+.{places}f}"
         share = "" if pd.isna(row["share"]) else f"{row['share']:.1%}"
-        error = "" if pd.isna(row["standard_error"]) else f"{row['standard_error']:.{places}f}"
+        error = "" if pd.isna(row["standard_error"]) else small(row["standard_error"], places)
         body.append((row["kind"], [row["label"], number, share, *([error] if sampled else [])]))
     return _table(heads, body, numeric=range(1, len(heads)))
 
@@ -377,7 +404,9 @@ def _frame_table(frame: pd.DataFrame, most: int) -> str:
         total = float(frame["contribution"].abs().sum()) or 1.0
         shown = shown.assign(share=shown["contribution"].abs() / total)
     known = {"level1": "component", "level2": "item", "level3": "words"}
-    heads = [plain(f"explain.column.{known.get(c, c)}") if c in (*known, "contribution", "share") else str(c) for c in shown.columns]
+    heads = [
+        plain(f"explain.column.{known.get(c, c)}") if c in (*known, "contribution", "share") else str(c) for c in shown.columns
+    ]
     numeric = [n for n, c in enumerate(shown.columns) if pd.api.types.is_numeric_dtype(shown[c].dtype) and shown[c].dtype != bool]
     places = _places(shown["contribution"]) if "contribution" in shown else 3
     body = [("player", [_cell(c, v, places) for c, v in row.items()]) for row in shown.to_dict("records")]
@@ -394,6 +423,8 @@ def _cell(column: object, value: object, places: int) -> str:
     if isinstance(value, bool):
         return plain("explain.yes") if value else plain("explain.no")
     if isinstance(value, float):
+        if column == "probability":
+            return percent(value)
         return f"{value:+.{places}f}" if column == "contribution" else f"{value:.1%}" if column == "share" else f"{value:.3f}"
     return str(value)
 

@@ -1,7 +1,9 @@
-"""Explanations to one HTML page that needs nothing else: no server, no network, under 5 MB; charts, tables and how far to trust them.
+"""Explanations to one HTML page that needs nothing else: no server, no network, under 5 MB; charts, tables, and how far to trust
+them.
 
-plotly.js is in the page once, compressed (gzip, base64), and the browser unpacks it; a policy in the page allows that script and the
-one that starts it, by their SHA-256, and nothing from anywhere else. Without script the tables stand open.
+plotly.js is in the page once, compressed (gzip, base64), and the browser unpacks it: as it is it would leave no room below 5 MB. A
+policy in the page allows that script and the one that starts it, by SHA-256, and no other; nothing may be fetched. Without script
+the tables stand open.
 """
 
 from __future__ import annotations
@@ -77,7 +79,8 @@ def report_html(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}; form-action \'none\'">',
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">',
-        f'<meta name="referrer" content="no-referrer"><title>{_text(title)}</title><style>{CSS.replace("FONT", FONT)}</style></head>',
+        f'<meta name="referrer" content="no-referrer"><title>{_text(title)}</title>',
+        f"<style>{CSS.replace('FONT', FONT)}</style></head>",
     ]
     told = f'<noscript><p class="note">{_text(plain("report.no_script"))}</p></noscript>' if library else ""
     told += f'<p class="note undrawn" hidden>{_text(plain("report.undrawn"))}</p>' if library else ""
@@ -85,7 +88,9 @@ def report_html(
     tail = f'<script type="text/plain" id="library">{library}</script><script>{JS}</script>' if library else ""
     page = "\n".join([*head, f"<body><main>{''.join(body)}</main>{tail}</body></html>\n"])
     if (size := len(_bytes(page))) >= MOST:
-        raise UserError(f"report: {size / 1e6:.1f} MB is more than {MOST / 1e6:.0f} MB; give fewer explanations or shorter tables")
+        raise UserError(
+            f"report: {size / 1e6:.1f} MB is more than {MOST / 1e6:.0f} MB; give fewer explanations or shorter tables"
+        )
     return page
 
 
@@ -100,7 +105,7 @@ def write_report(
     notes: Sequence[str] = (),
     extra: Sequence[Extra] = (),
 ) -> Path:
-    """Write the page under another name and rename it when whole; what was at `path` is replaced. Raises UserError for a folder."""
+    """Write the page under another name and rename it when whole; what was at `path` goes. Raises UserError for a folder."""
     page = report_html(explanations, title=title, facts=facts, sentence=sentence, text=text, notes=notes, extra=extra)
     path = Path(path)
     if path.is_dir():
@@ -125,7 +130,9 @@ def _header(explanations: Sequence[Explanation], title: str, sentence: str, note
             "report.item": e.title or e.item,
             "report.user": e.user,
         }
-        stats = "".join(f"<div><dt>{_text(plain(key))}</dt><dd>{_text(value)}</dd></div>" for key, value in shown.items() if value)
+        stats = "".join(
+            f"<div><dt>{_text(plain(key))}</dt><dd>{_text(value)}</dd></div>" for key, value in shown.items() if value
+        )
         lines.append(f'<dl class="stats">{stats}</dl>')
     lines += [f'<p class="lead">{_text(sentence)}</p>'] if sentence else []
     lines += [f'<p class="note">{_text(note)}</p>' for note in notes]
@@ -165,7 +172,9 @@ def _sum(e: Explanation, flat: bool) -> str:
     places = charts.digits(e)
     gap = plain("report.sum.gap", gap=f"{e.gap:+.{places}f}") if abs(e.gap) > 1e-6 else ""
     total = f"{float(e.contributions.sum()):+.{places}f}"
-    words = plain("report.sum", base=f"{e.base:.{places}f}", total=total, n=len(e.players), gap=gap, output=f"{e.output:.{places}f}")
+    words = plain(
+        "report.sum", base=f"{e.base:.{places}f}", total=total, n=len(e.players), gap=gap, output=f"{e.output:.{places}f}"
+    )
     return f"{words} {plain('report.whiskers')}" if flat and _sampled(e) else words
 
 
@@ -179,7 +188,8 @@ def _trust(e: Explanation) -> str:
     words.append(plain("report.gap", gap=f"{e.gap:+.1e}" if e.gap else "0"))
     words += [plain("report.r2", r2=e.fidelity)] if math.isfinite(e.fidelity) else []
     if _sampled(e):
-        words.append(plain("report.error", error=f"{max(v for v in e.standard_error if math.isfinite(v)):.{charts.digits(e)}f}"))
+        largest = max(float(v) for v in e.standard_error if math.isfinite(v))
+        words.append(plain("report.error", error=charts.small(largest, charts.digits(e))))
     words.append(plain("report.evaluations", n=e.evaluations))
     words += [plain("report.seconds", seconds=e.seconds), plain("report.seed", seed=e.seed), *e.notes]
     items = "".join(f"<li>{_text(word)}</li>" for word in words)
@@ -208,7 +218,12 @@ def _chart(figure: go.Figure, what: str) -> str:
     layout = found["layout"]
     layout.pop("template", None)
     layout |= {"paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"family": FONT, "size": 13}}
-    data = json.dumps({"data": found["data"], "layout": layout}).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    data = (
+        json.dumps({"data": found["data"], "layout": layout})
+        .replace("&", "\\u0026")
+        .replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+    )
     label = html.escape(plain("report.chart", what=what))
     box = f'<div class="chart" role="img" aria-label="{label}" style="min-height:{layout["height"]}px"></div>'
     return f'{box}<script type="application/json">{data}</script>'

@@ -17,18 +17,19 @@ p {margin: 0;}
   border-width: 1px 0;}
 .stats dt, footer dt {color: var(--dim); font-size: .8125rem;}
 .stats dd {margin: 0; font-size: 1.375rem; line-height: 1.3; font-weight: 600; font-variant-numeric: tabular-nums;}
-.lead {font-size: 1.125rem; margin-top: 24px; max-width: 62ch;}
+.lead {font-size: 1.125rem; margin-top: 24px; text-wrap: pretty;}
 .note {margin-top: 12px; padding: 10px 14px; background: var(--soft); border-radius: 6px; font-size: .9375rem;}
 section {margin-top: 56px;}
 .says, .caption, .trust {color: var(--dim); font-size: .875rem;}
-.says {margin-top: 4px; max-width: 72ch;}
-.answer {margin-top: 14px;}
+.says {margin-top: 4px; text-wrap: pretty;}
+.answer {margin-top: 14px; text-wrap: pretty;}
 .words {margin-top: 16px; padding: 14px 18px; background: var(--soft); border-radius: 6px;}
 .chart {margin: 14px 0 0; overflow: hidden;}
 .chart:empty {display: none;}
 .drawing .chart:empty {display: block;}
-.chart .xtick text, .chart .ytick text, .chart .xtitle, .chart .textpoint text {fill: var(--ink) !important;}
+.chart .xtick text, .chart .ytick text, .chart .textpoint text, .chart .annotation-text {fill: var(--ink) !important;}
 .chart .xtitle {fill: var(--dim) !important;}
+.chart .textpoint text, .chart .annotation-text {paint-order: stroke; stroke: var(--page) !important; stroke-width: 3px !important;}
 .chart .textpoint text {font-variant-numeric: tabular-nums;}
 .chart .xgrid {stroke: var(--line) !important;}
 .caption {margin-top: 6px; font-variant-numeric: tabular-nums;}
@@ -45,7 +46,7 @@ td {min-width: 5.5em;}
 .base td, .output td {font-weight: 600;}
 .output td {border-top: 1px solid var(--dim);}
 .trust {display: flex; flex-wrap: wrap; gap: 0 1em; margin-top: 12px;}
-.trust span {font-weight: 600;}
+.trust span {font-weight: 600; flex-basis: 100%;}
 .trust ul {display: flex; flex-wrap: wrap; gap: 0 1.1em; margin: 0; padding: 0; list-style: none;
   font-variant-numeric: tabular-nums;}
 footer {margin-top: 64px; padding-top: 20px; border-top: 1px solid var(--line);}
@@ -72,8 +73,8 @@ footer dd {margin: 0; font-size: .875rem;}
 @page {margin: 18mm;}
 """
 
-# Unpack the library, draw each chart from the data beside it, then fold the tables. On a narrow page labels take two lines; on paper
-# charts take the width of the paper.
+# Unpack the library, draw each chart from the data beside it, then fold the tables. On a narrow page labels stand above their bars;
+# on paper charts take the width of the paper.
 JS = """
 (async () => {
   document.documentElement.classList.add("drawing");
@@ -85,17 +86,19 @@ JS = """
   document.head.append(script);
   const boxes = [...document.querySelectorAll(".chart")];
   const fit = (box, width) => {
-    const {wide, narrow} = box.labels, small = width < 520;
-    return {width, "yaxis.ticktext": small ? narrow : wide, "yaxis.tickfont.size": small ? 12 : 13, "font.size": small ? 12 : 13};
+    const small = width < 520, {annotations, height, margin, ...rest} = box.layout.meta[small ? "narrow" : "wide"];
+    const bar = box.data.findIndex(trace => trace.type === "bar");
+    const size = {width: [box.bars.map(wide => small ? 0.55 * wide : wide)]};
+    return Plotly.update(box, size, {annotations, height, margin, ...rest, width}, [bar]);
   };
   for (const box of boxes) {
     const {data, layout} = JSON.parse(box.nextElementSibling.textContent);
-    box.labels = {wide: layout.yaxis.ticktext, narrow: layout.meta.narrow};
+    box.bars = data.find(trace => trace.type === "bar").width;
     await Plotly.newPlot(box, data, layout, {displayModeBar: false});
-    await Plotly.relayout(box, fit(box, box.clientWidth));
+    await fit(box, box.clientWidth);
     box.closest("section").querySelectorAll("details").forEach(table => table.removeAttribute("open"));
   }
-  const all = width => boxes.forEach(box => Plotly.relayout(box, fit(box, width(box))));
+  const all = width => boxes.forEach(box => fit(box, width(box)));
   let seen = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth !== seen) all(box => box.clientWidth);
