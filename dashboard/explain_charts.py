@@ -19,7 +19,6 @@ from recsys_core.explain.game import Explanation
 
 UP, DOWN = "#4393C3", "#D6604D"  # both 3:1 or better against white and against a dark page
 ROW = 26  # pixels
-LEVELS = ["level1", "level2", "level3"]  # component, past item, words
 ROWS = 300  # of a table; the rest is one row, so that a page stays small and a sum still reads off
 
 
@@ -32,20 +31,30 @@ def rows(explanation: Explanation, most: int | None = None) -> pd.DataFrame:
     """
     e, frame = explanation, explanation.frame()
     order = frame["contribution"].abs().sort_values(ascending=False, kind="stable").index
-    cut = len(frame) if most is None or len(frame) <= most + 1 else most  # "1 other" would take its row all the same
-    shown, rest = frame.loc[order[:cut]].assign(kind="player"), frame.loc[order[cut:]]
+    n = _shown(len(frame), most)
+    shown, rest = frame.loc[order[:n]].assign(kind="player"), frame.loc[order[n:]]
     table = [_row("base", plain("explain.base"), e.base), *shown.to_dict("records")]
     if len(rest):
         many, total = plain("explain.others", n=len(rest)), float(rest["contribution"].sum())
         table.append(_row("others", many, total, float(rest["share"].sum())))
-    if abs(e.gap) > 1e-6:
-        table.append(_row("gap", plain("explain.gap"), e.gap))
+    if abs(gap(e)) > 1e-6:
+        table.append(_row("gap", plain("explain.gap"), gap(e)))
     table.append(_row("output", plain("explain.output"), e.output))
     out = pd.DataFrame(table)[["kind", "label", "contribution", "standard_error", "share"]]
     moves = out["contribution"].where(~out["kind"].eq("output"), 0).fillna(0)
     end = moves.cumsum().where(~out["kind"].eq("output"), e.output)
     start = (end - moves).where(~out["kind"].isin(["base", "output"]), end)
     return out.assign(start=start, end=end)
+
+
+def gap(explanation: Explanation) -> float:
+    """output - base - the sum of the contributions that are available."""
+    return float(explanation.output - explanation.base - explanation.frame()["contribution"].sum())
+
+
+def _shown(n: int, most: int | None) -> int:
+    """How many of n to show if there is room for `most`: one more, or "1 other" would take its row all the same."""
+    return n if most is None or n <= most + 1 else most
 
 
 def _row(kind: str, label: str, value: float, share: float = math.nan) -> dict[str, object]:
@@ -103,7 +112,7 @@ def tree(frame: pd.DataFrame, most: int = 5) -> go.Figure:
     """Components as thick bars, under each its past items as thin ones; a treemap cannot show what is negative.
 
     Args:
-        frame: level1 (component), level2 (past item; empty = not through the history), level3 (words, may be empty), contribution;
+        frame: level1 (component), level2 (past item; empty = not through the history), level3 (words, if any), contribution;
             one row a leaf, so a component's bar is the sum of its leaves, and the thin bars add up to the thick one.
     """
     branch = branches(frame, most)
@@ -111,8 +120,8 @@ def tree(frame: pd.DataFrame, most: int = 5) -> go.Figure:
     return _flat(moves, _places(branch["contribution"]), _labels(moves, "components"))
 
 
-def branches(frame: pd.DataFrame, most: int = 5) -> pd.DataFrame:
-    """What `tree` draws: kind ("component", "item", "others"), label, contribution, share of all that moves, words for the hover."""
+def branches(frame: pd.DataFrame, most: int | None = 5) -> pd.DataFrame:
+    """What `tree` draws: kind ("component", "item", "others"), label, contribution, share of all that moves, words to hover."""
     leaves = frame.assign(level2=frame["level2"].fillna("")) if len(frame) else frame
     total = float(leaves["contribution"].abs().sum()) or 1.0
     out: list[dict[str, object]] = []
@@ -126,11 +135,11 @@ def branches(frame: pd.DataFrame, most: int = 5) -> pd.DataFrame:
         part = leaves[leaves["level1"] == component]
         add("component", str(component), part)
         items = _by_size(part, "level2")
-        cut = len(items) if len(items) <= most + 1 else most
-        for item in items[:cut]:
+        n = _shown(len(items), most)
+        for item in items[:n]:
             add("item", str(item) or plain("explain.prior"), part[part["level2"] == item])
-        if items[cut:]:
-            add("others", plain("explain.others", n=len(items) - cut), part[part["level2"].isin(items[cut:])])
+        if items[n:]:
+            add("others", plain("explain.others", n=len(items) - n), part[part["level2"].isin(items[n:])])
     return pd.DataFrame(out, columns=["kind", "label", "contribution", "share", "words"])
 
 
@@ -226,7 +235,7 @@ def _signed(reach: pd.DataFrame, moves: pd.DataFrame, places: int) -> list[dict[
 
 
 def _labels(moves: pd.DataFrame, question: str) -> list[tuple[str, str, int]]:
-    """Of each row: the tick's text, the same for above the bar, its indent in pixels. Components have a square in their colour."""
+    """Of each row: the tick's text, the same above the bar, its indent in pixels. Components have a square of their colour."""
     heads = moves["kind"].isin(["player", "component"]) if question == "components" else moves["kind"].eq("none")
     paint = colours(moves.loc[heads, "label"].tolist())
     nested = bool(moves["kind"].eq("component").any())
@@ -282,7 +291,7 @@ def _places_of(labels: list[tuple[str, str, int]], *, above: bool) -> dict[str, 
         8 if above or not written else 24 + 7 * max(min(len(html.unescape(re.sub("<[^>]*>", "", t))), 44) for _, t, _ in labels)
     )
     style = {"xref": "paper", "x": 0, "xanchor": "left", "align": "left", "showarrow": False, "yshift": 17 if above else 0}
-    notes = [{"text": text, "y": n, "xshift": indent - (0 if above else left - 8)} for n, (_, text, indent) in enumerate(labels)]
+    notes = [{"text": text, "y": n, "xshift": indent - left} for n, (_, text, indent) in enumerate(labels)]
     return {
         "annotations": [style | note for note in notes] if written else [],
         "height": 68 + (44 if above else ROW) * max(len(labels), 1),
@@ -294,8 +303,11 @@ def _places_of(labels: list[tuple[str, str, int]], *, above: bool) -> dict[str, 
 def _ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round values between two, at most `most`."""
     power = 10.0 ** math.floor(math.log10((high - low) / most))
-    step = next(power * n for n in (1, 2, 5, 10, 20) if (high - low) / (power * n) <= most - 1)
-    return [round(n * step, 12) for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    for step in (power * n for n in (1, 2, 5, 10, 20)):
+        first, last = math.ceil(low / step), math.floor(high / step)
+        if last - first < most:
+            break
+    return [round(n * step, 12) for n in range(first, last + 1)]
 
 
 def cut(text: object, most: int) -> str:
@@ -380,8 +392,8 @@ def _shade(value: float, strength: float) -> str:
 def table(of: Explanation | pd.DataFrame, most: int = ROWS) -> str:
     """The numbers of a chart as an HTML table, all text escaped.
 
-    An explanation: base, each player's contribution, share and (if any was sampled) standard error, what is not shared out, output;
-    the largest first, those after `most` in one row. A frame of leaves of a tree: levels, contribution, share. Others: as they are.
+    An explanation: base, each player's contribution, share and (if any was sampled) standard error, what is not shared out,
+    output; the largest first, those after `most` in one row. Leaves of a tree: its branches. Any other frame: as it is.
     """
     if isinstance(of, pd.DataFrame):
         return _frame_table(of, most)
@@ -399,33 +411,37 @@ def table(of: Explanation | pd.DataFrame, most: int = ROWS) -> str:
 
 
 def _frame_table(frame: pd.DataFrame, most: int) -> str:
-    shown = frame.head(most)
-    if {"level1", "level2", "contribution"} <= set(frame.columns):
-        total = float(frame["contribution"].abs().sum()) or 1.0
-        shown = shown.assign(share=shown["contribution"].abs() / total)
-    known = {"level1": "component", "level2": "item", "level3": "words"}
-    heads = [
-        plain(f"explain.column.{known.get(c, c)}") if c in (*known, "contribution", "share") else str(c) for c in shown.columns
-    ]
-    numeric = [n for n, c in enumerate(shown.columns) if pd.api.types.is_numeric_dtype(shown[c].dtype) and shown[c].dtype != bool]
-    places = _places(shown["contribution"]) if "contribution" in shown else 3
-    body = [("player", [_cell(c, v, places) for c, v in row.items()]) for row in shown.to_dict("records")]
+    if is_tree(frame):
+        return _tree_table(branches(frame, most))
+    heads = [str(c) for c in frame.columns]
+    numeric = [n for n, d in enumerate(frame.dtypes) if pd.api.types.is_numeric_dtype(d) and not pd.api.types.is_bool_dtype(d)]
+    body = [("player", [_cell(c, v) for c, v in row.items()]) for row in frame.head(most).to_dict("records")]
     if len(frame) > most:
         body.append(("others", [plain("explain.more", n=len(frame) - most), *[""] * (len(heads) - 1)]))
     return _table(heads, body, numeric=numeric)
 
 
-def _cell(column: object, value: object, places: int) -> str:
+def is_tree(frame: pd.DataFrame) -> bool:
+    """Whether a frame has what `tree` needs."""
+    return {"level1", "level2", "contribution"} <= set(frame.columns)
+
+
+def _tree_table(branch: pd.DataFrame) -> str:
+    places = _places(branch["contribution"])
+    heads = [plain(f"explain.column.{c}") for c in ("label", "contribution", "share", "words")]
+    cells = [[r["label"], f"{r['contribution']:+.{places}f}", f"{r['share']:.1%}", r["words"]] for r in branch.to_dict("records")]
+    return _table(heads, list(zip(branch["kind"], cells, strict=True)), numeric=(1, 2))
+
+
+def _cell(column: object, value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     if value is None or pd.isna(value):
-        return "" if column in LEVELS else plain("missing")
+        return plain("missing")
     if isinstance(value, bool):
         return plain("explain.yes") if value else plain("explain.no")
     if isinstance(value, float):
-        if column == "probability":
-            return percent(value)
-        return f"{value:+.{places}f}" if column == "contribution" else f"{value:.1%}" if column == "share" else f"{value:.3f}"
+        return percent(value) if column == "probability" else f"{value:.3f}"
     return str(value)
 
 

@@ -1,9 +1,9 @@
 """Explanations to one HTML page that needs nothing else: no server, no network, under 5 MB; charts, tables, and how far to trust
 them.
 
-plotly.js is in the page once, compressed (gzip, base64), and the browser unpacks it: as it is it would leave no room below 5 MB. A
-policy in the page allows that script and the one that starts it, by SHA-256, and no other; nothing may be fetched. Without script
-the tables stand open.
+plotly.js is in the page once, compressed (gzip, base64), and the browser unpacks it: as it is it would leave no room below 5 MB.
+A policy in the page allows that script and the one that starts it, by SHA-256, and no other; nothing may be fetched. Without
+script the tables stand open.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def report_html(
         f'<meta name="referrer" content="no-referrer"><title>{_text(title)}</title>',
         f"<style>{CSS.replace('FONT', FONT)}</style></head>",
     ]
-    told = f'<noscript><p class="note">{_text(plain("report.no_script"))}</p></noscript>' if library else ""
-    told += f'<p class="note undrawn" hidden>{_text(plain("report.undrawn"))}</p>' if library else ""
+    failed, waiting = html.escape(plain("report.undrawn")), _text(plain("report.drawing"))
+    told = f'<p class="note" id="drawing" role="status" data-failed="{failed}">{waiting}</p>' if library else ""
     body = [_header(explanations, title, sentence, notes), told, *sections, _footer(facts)]
     tail = f'<script type="text/plain" id="library">{library}</script><script>{JS}</script>' if library else ""
     page = "\n".join([*head, f"<body><main>{''.join(body)}</main>{tail}</body></html>\n"])
@@ -157,7 +157,9 @@ def _answer(e: Explanation) -> str:
     """The strongest either way, with their numbers."""
     if not e.players:
         return plain("report.nobody")
-    frame, places = e.frame(), charts.digits(e)
+    frame, places = e.frame().dropna(subset="contribution"), charts.digits(e)
+    if frame.empty:
+        return plain("report.flat")
     first, last = frame.iloc[0], frame.iloc[-1]  # most credited first
     said = [
         plain(key, label=charts.cut(row["label"], 80), value=f"{row['contribution']:+.{places}f}")
@@ -170,8 +172,9 @@ def _answer(e: Explanation) -> str:
 def _sum(e: Explanation, flat: bool) -> str:
     """The arithmetic of the section, in the digits of its chart."""
     places = charts.digits(e)
-    gap = plain("report.sum.gap", gap=f"{e.gap:+.{places}f}") if abs(e.gap) > 1e-6 else ""
-    total = f"{float(e.contributions.sum()):+.{places}f}"
+    missed = charts.gap(e)
+    gap = plain("report.sum.gap", gap=f"{missed:+.{places}f}") if abs(missed) > 1e-6 else ""
+    total = f"{e.output - e.base - missed:+.{places}f}"
     words = plain(
         "report.sum", base=f"{e.base:.{places}f}", total=total, n=len(e.players), gap=gap, output=f"{e.output:.{places}f}"
     )
@@ -185,7 +188,7 @@ def _sampled(e: Explanation) -> bool:
 def _trust(e: Explanation) -> str:
     words = [plain("report.method", method=e.method)]
     words += [plain("report.closed")] if not e.evaluations and e.method == "exact" else []
-    words.append(plain("report.gap", gap=f"{e.gap:+.1e}" if e.gap else "0"))
+    words.append(plain("report.gap", gap=f"{charts.gap(e):+.1e}" if charts.gap(e) else "0"))
     words += [plain("report.r2", r2=e.fidelity)] if math.isfinite(e.fidelity) else []
     if _sampled(e):
         largest = max(float(v) for v in e.standard_error if math.isfinite(v))
@@ -200,7 +203,7 @@ def _extra(heading: str, caption: str, frame: pd.DataFrame) -> str:
     lines = [f"<h2>{_text(heading)}</h2>"]
     if frame.empty:
         lines.append(f'<p class="answer">{_text(plain("report.nothing"))}</p>')
-    elif {"level1", "level2", "contribution"} <= set(frame.columns):
+    elif charts.is_tree(frame):
         lines += [_chart(charts.tree(frame), heading), _twin(charts.table(frame))]
     else:
         lines.append(f'<div class="scroll">{charts.table(frame)}</div>')

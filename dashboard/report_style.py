@@ -29,7 +29,8 @@ section {margin-top: 56px;}
 .drawing .chart:empty {display: block;}
 .chart .xtick text, .chart .ytick text, .chart .textpoint text, .chart .annotation-text {fill: var(--ink) !important;}
 .chart .xtitle {fill: var(--dim) !important;}
-.chart .textpoint text, .chart .annotation-text {paint-order: stroke; stroke: var(--page) !important; stroke-width: 3px !important;}
+.chart .textpoint text, .chart .annotation-text {stroke: var(--page) !important; stroke-width: 3px !important;
+  paint-order: stroke;}
 .chart .textpoint text {font-variant-numeric: tabular-nums;}
 .chart .xgrid {stroke: var(--line) !important;}
 .caption {margin-top: 6px; font-variant-numeric: tabular-nums;}
@@ -44,6 +45,8 @@ th {position: sticky; top: 0; background: var(--soft); font-weight: 600;}
 td {min-width: 5.5em;}
 .n {text-align: right; white-space: nowrap; min-width: 0;}
 .base td, .output td {font-weight: 600;}
+.component td:first-child {font-weight: 600;}
+.item td:first-child, .component ~ .others td:first-child {padding-left: 28px;}
 .output td {border-top: 1px solid var(--dim);}
 .trust {display: flex; flex-wrap: wrap; gap: 0 1em; margin-top: 12px;}
 .trust span {font-weight: 600; flex-basis: 100%;}
@@ -73,8 +76,8 @@ footer dd {margin: 0; font-size: .875rem;}
 @page {margin: 18mm;}
 """
 
-# Unpack the library, draw each chart from the data beside it, then fold the tables. On a narrow page labels stand above their bars;
-# on paper charts take the width of the paper.
+# Unpack the library, draw each chart from the data beside it, then fold the tables. On a narrow page labels stand above their
+# bars; on paper charts take the width of the paper.
 JS = """
 (async () => {
   document.documentElement.classList.add("drawing");
@@ -98,6 +101,7 @@ JS = """
     await fit(box, box.clientWidth);
     box.closest("section").querySelectorAll("details").forEach(table => table.removeAttribute("open"));
   }
+  document.getElementById("drawing").remove();
   const all = width => boxes.forEach(box => fit(box, width(box)));
   let seen = innerWidth;
   addEventListener("resize", () => {
@@ -110,6 +114,7 @@ JS = """
 })().catch(error => {
   console.error(error);
   document.documentElement.classList.remove("drawing");
-  document.querySelector(".undrawn").hidden = false;
+  const state = document.getElementById("drawing");
+  state.textContent = state.dataset.failed;
 });
 """
