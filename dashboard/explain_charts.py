@@ -19,6 +19,7 @@ from recsys_core.explain.game import Explanation
 
 UP, DOWN = "#4393C3", "#D6604D"  # both 3:1 or better against white and against a dark page
 ROW = 26  # pixels
+COLUMNS = ("explain.column.label", "explain.column.contribution", "explain.column.share")
 ROWS = 300  # of a table; the rest is one row, so that a page stays small and a sum still reads off
 
 
@@ -134,12 +135,14 @@ def branches(frame: pd.DataFrame, most: int | None = 5) -> pd.DataFrame:
     for component in _by_size(leaves, "level1"):
         part = leaves[leaves["level1"] == component]
         add("component", str(component), part)
-        items = _by_size(part, "level2")
+        items = [item for item in _by_size(part, "level2") if item]
         n = _shown(len(items), most)
         for item in items[:n]:
-            add("item", str(item) or plain("explain.prior"), part[part["level2"] == item])
+            add("item", str(item), part[part["level2"] == item])
         if items[n:]:
             add("others", plain("explain.others", n=len(items) - n), part[part["level2"].isin(items[n:])])
+        if (prior := part["level2"] == "").any():
+            add("item", plain("explain.prior"), part[prior])
     return pd.DataFrame(out, columns=["kind", "label", "contribution", "share", "words"])
 
 
@@ -189,7 +192,7 @@ def _bars(moves: pd.DataFrame, places: int) -> dict[str, object]:
         "width": [0.36 if t else 0.66 for t in thin],
         "marker": {
             "color": [AXIS if kind == "gap" else UP if v >= 0 else DOWN for kind, v in zip(moves["kind"], value, strict=True)],
-            "opacity": [0.5 if kind == "others" else 1.0 for kind in moves["kind"]],
+            "opacity": [0.6 if kind == "others" else 1.0 for kind in moves["kind"]],
             "line": {"width": 0},
         },
         "customdata": [_hover(row, places) for row in moves.to_dict("records")],
@@ -399,7 +402,7 @@ def table(of: Explanation | pd.DataFrame, most: int = ROWS) -> str:
         return _frame_table(of, most)
     found, places = rows(of, most), digits(of)
     sampled = bool(found["standard_error"].notna().any())
-    heads = [plain("explain.column." + key) for key in ("label", "contribution", "share", *(["error"] if sampled else []))]
+    heads = [*map(plain, COLUMNS), *([plain("explain.column.error")] if sampled else [])]
     body = []
     for row in found.to_dict("records"):
         level, value = row["kind"] in ("base", "output"), row["contribution"]
@@ -428,7 +431,7 @@ def is_tree(frame: pd.DataFrame) -> bool:
 
 def _tree_table(branch: pd.DataFrame) -> str:
     places = _places(branch["contribution"])
-    heads = [plain(f"explain.column.{c}") for c in ("label", "contribution", "share", "words")]
+    heads = [*map(plain, COLUMNS), plain("explain.column.words")]
     cells = [[r["label"], f"{r['contribution']:+.{places}f}", f"{r['share']:.1%}", r["words"]] for r in branch.to_dict("records")]
     return _table(heads, list(zip(branch["kind"], cells, strict=True)), numeric=(1, 2))
 

@@ -178,7 +178,7 @@ def _sum(e: Explanation, flat: bool) -> str:
     words = plain(
         "report.sum", base=f"{e.base:.{places}f}", total=total, n=len(e.players), gap=gap, output=f"{e.output:.{places}f}"
     )
-    return f"{words} {plain('report.whiskers')}" if flat and _sampled(e) else words
+    return f"{words} " + plain("report.whiskers") if flat and _sampled(e) else words
 
 
 def _sampled(e: Explanation) -> bool:

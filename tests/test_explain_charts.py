@@ -230,6 +230,11 @@ def test_tree_cuts_long_branches_and_keeps_their_sum() -> None:
     assert branch["label"].tolist() == ["ease", "i8", "i7", "i6", "6 others"]
     assert branch["contribution"].tolist() == [45, 9, 8, 7, 21]
     assert branch["share"].tolist() == pytest.approx([1, 9 / 45, 8 / 45, 7 / 45, 21 / 45])
+    rest = pd.concat([many, many.head(1).assign(level2=None, contribution=-3.0)])
+    assert charts.branches(rest, most=3)["label"].tolist() == [
+        *branch["label"],
+        "not through the history",
+    ]  # no past item, so no other
     charts.tree(many.head(0))  # nothing to draw is no error
 
 
