@@ -8,7 +8,8 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -58,7 +59,7 @@ def _shown(n: int, most: int | None) -> int:
     return n if most is None or n <= most + 1 else most
 
 
-def _row(kind: str, label: str, value: float, share: float = math.nan) -> dict[str, object]:
+def _row(kind: str, label: str, value: float, share: float = math.nan) -> dict[str, Any]:
     return {"kind": kind, "label": label, "contribution": value, "standard_error": math.nan, "share": share}
 
 
@@ -125,7 +126,7 @@ def branches(frame: pd.DataFrame, most: int | None = 5) -> pd.DataFrame:
     """What `tree` draws: kind ("component", "item", "others"), label, contribution, share of all that moves, words to hover."""
     leaves = frame.assign(level2=frame["level2"].fillna("")) if len(frame) else frame
     total = float(leaves["contribution"].abs().sum()) or 1.0
-    out: list[dict[str, object]] = []
+    out: list[dict[str, Any]] = []
 
     def add(kind: str, label: str, part: pd.DataFrame) -> None:
         value, share = float(part["contribution"].sum()), float(part["contribution"].abs().sum()) / total
@@ -180,10 +181,10 @@ def _axis(figure: go.Figure, ticks: list[float], words: list[str], title: str, *
     return figure.update_xaxes(tickvals=ticks, ticktext=words, tickfont={"size": 12}, title=about, zeroline=zero)
 
 
-def _bars(moves: pd.DataFrame, places: int) -> dict[str, object]:
+def _bars(moves: pd.DataFrame, places: int) -> dict[str, Any]:
     thin = moves["kind"].isin(["item"]) | (moves["kind"].eq("others") & moves["kind"].eq("component").any())
     value = moves["contribution"].fillna(0)
-    bar: dict[str, object] = {
+    bar: dict[str, Any] = {
         "type": "bar",
         "orientation": "h",
         "x": (moves["end"] - moves["start"]).tolist(),
@@ -204,14 +205,14 @@ def _bars(moves: pd.DataFrame, places: int) -> dict[str, object]:
     return bar
 
 
-def _hover(row: dict[str, object], places: int) -> str:
+def _hover(row: dict[str, Any], places: int) -> str:
     lines = [f"<b>{html.escape(cut(row['label'], 80))}</b>", html.escape(plain("explain.hover", value=signed(row, places)))]
     if not pd.isna(row["share"]):
         lines.append(plain("explain.hover.share", share=row["share"]))
     return "<br>".join([*lines, *([html.escape(str(row["words"]))] if row.get("words") else [])])
 
 
-def signed(row: dict[str, object], places: int) -> str:
+def signed(row: dict[str, Any], places: int) -> str:
     """A contribution with its sign, and its standard error if there is one; "not available" for NaN."""
     value, error = row["contribution"], row["standard_error"]
     if pd.isna(value):
@@ -225,7 +226,7 @@ def small(error: float, places: int) -> str:
     return f"<{least:.{places}f}" if 0 < error < least / 2 else f"{error:.{places}f}"
 
 
-def _signed(reach: pd.DataFrame, moves: pd.DataFrame, places: int) -> list[dict[str, object]]:
+def _signed(reach: pd.DataFrame, moves: pd.DataFrame, places: int) -> list[dict[str, Any]]:
     """The signed numbers just past the ends of bars: right of what raises, left of what lowers."""
     traces = []
     for up in (True, False):
@@ -253,7 +254,7 @@ def _labels(moves: pd.DataFrame, question: str) -> list[tuple[str, str, int]]:
 
 
 def _figure(
-    traces: list[dict[str, object]], labels: list[tuple[str, str, int]], edges: tuple[float, float], signs: pd.Series
+    traces: list[dict[str, Any]], labels: list[tuple[str, str, int]], edges: tuple[float, float], signs: pd.Series
 ) -> go.Figure:
     """Labels stand left of the bars. `layout.meta` holds two layouts for whoever knows the width of the page: "wide" is that, in
     "narrow" labels stand above the bars."""
@@ -287,7 +288,7 @@ def _figure(
     return go.Figure({"data": traces, "layout": {k: v for k, v in layout.items() if "." not in k}})
 
 
-def _places_of(labels: list[tuple[str, str, int]], *, above: bool) -> dict[str, object]:
+def _places_of(labels: list[tuple[str, str, int]], *, above: bool) -> dict[str, Any]:
     """What of a layout changes with the place of the labels; indented ones are written into the chart, as ticks cannot be."""
     written = above or any(indent for _, _, indent in labels)
     left = (
@@ -329,7 +330,7 @@ def digits(explanation: Explanation) -> int:
     return _places(explanation.contributions)
 
 
-def _places(values: Sequence[float]) -> int:
+def _places(values: Iterable[float]) -> int:
     largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
     return 2 if largest >= 0.5 or largest == 0 else 3 if largest >= 0.02 else 4
 
@@ -436,7 +437,7 @@ def _tree_table(branch: pd.DataFrame) -> str:
     return _table(heads, list(zip(branch["kind"], cells, strict=True)), numeric=(1, 2))
 
 
-def _cell(column: object, value: object) -> str:
+def _cell(column: object, value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     if value is None or pd.isna(value):

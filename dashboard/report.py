@@ -190,7 +190,7 @@ def _trust(e: Explanation) -> str:
     words += [plain("report.closed")] if not e.evaluations and e.method == "exact" else []
     words.append(plain("report.gap", gap=f"{charts.gap(e):+.1e}" if charts.gap(e) else "0"))
     words += [plain("report.r2", r2=e.fidelity)] if math.isfinite(e.fidelity) else []
-    if _sampled(e):
+    if e.standard_error is not None and _sampled(e):
         largest = max(float(v) for v in e.standard_error if math.isfinite(v))
         words.append(plain("report.error", error=charts.small(largest, charts.digits(e))))
     words.append(plain("report.evaluations", n=e.evaluations))
