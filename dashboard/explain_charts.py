@@ -165,7 +165,7 @@ def _words(part: pd.DataFrame, most: int = 3) -> str:
 # What figures have in common.
 
 
-def _flat(moves: pd.DataFrame, places: int, labels: list[tuple[str, str]]) -> go.Figure:
+def _flat(moves: pd.DataFrame, places: int, labels: list[tuple[str, str, int]]) -> go.Figure:
     """Bars from zero to either side."""
     error = moves["standard_error"].fillna(0)
     reach = pd.DataFrame({"start": moves["start"], "end": moves["end"] + error.where(moves["end"] >= 0, -error)})
@@ -205,14 +205,14 @@ def _bars(moves: pd.DataFrame, places: int) -> dict[str, Any]:
     return bar
 
 
-def _hover(row: dict[str, Any], places: int) -> str:
+def _hover(row: dict[Any, Any], places: int) -> str:
     lines = [f"<b>{html.escape(cut(row['label'], 80))}</b>", html.escape(plain("explain.hover", value=signed(row, places)))]
     if not pd.isna(row["share"]):
         lines.append(plain("explain.hover.share", share=row["share"]))
     return "<br>".join([*lines, *([html.escape(str(row["words"]))] if row.get("words") else [])])
 
 
-def signed(row: dict[str, Any], places: int) -> str:
+def signed(row: dict[Any, Any], places: int) -> str:
     """A contribution with its sign, and its standard error if there is one; "not available" for NaN."""
     value, error = row["contribution"], row["standard_error"]
     if pd.isna(value):

@@ -234,7 +234,8 @@ def _chart(figure: go.Figure, what: str) -> str:
 
 def _footer(facts: Mapping[str, object]) -> str:
     rows = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(_fact(value))}</dd></div>" for name, value in facts.items())
-    return f"<footer><h2>{_text(plain('report.about'))}</h2><dl>{rows}</dl></footer>" if rows else ""
+    about = _text(plain("report.about"))
+    return f"<footer><h2>{about}</h2><dl>{rows}</dl></footer>" if rows else ""
 
 
 def _fact(value: object) -> str:
