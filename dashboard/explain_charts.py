@@ -432,9 +432,11 @@ def is_tree(frame: pd.DataFrame) -> bool:
 
 def _tree_table(branch: pd.DataFrame) -> str:
     places = _places(branch["contribution"])
-    heads = [*map(plain, COLUMNS), plain("explain.column.words")]
+    words = [plain("explain.column.words")] if branch["words"].ne("").any() else []
+    heads = [*map(plain, COLUMNS), *words]
     cells = [[r["label"], f"{r['contribution']:+.{places}f}", f"{r['share']:.1%}", r["words"]] for r in branch.to_dict("records")]
-    return _table(heads, list(zip(branch["kind"], cells, strict=True)), numeric=(1, 2))
+    body = [(kind, row[: len(heads)]) for kind, row in zip(branch["kind"], cells, strict=True)]
+    return _table(heads, body, numeric=(1, 2))
 
 
 def _cell(column: object, value: Any) -> str:
