@@ -221,6 +221,7 @@ def _chart(figure: go.Figure, what: str) -> str:
     layout = found["layout"]
     layout.pop("template", None)
     layout |= {"paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"family": FONT, "size": 13}}
+    layout["hoverlabel"]["font"]["family"] = FONT
     data = (
         json.dumps({"data": found["data"], "layout": layout})
         .replace("&", "\\u0026")
