@@ -2,9 +2,9 @@
 
     python benchmarks/sentences.py [--run RUN]
 
-RUN is a trained run (else one is trained, or taken from --runs). Sentences are about random users and items: half from the user's list,
-half from anywhere. Shares are checked against explanations by the shap package, losses against the lists that `recommend` makes of
-the history without the past item. Also what 1,000 explained pairs cost as one table. Writes results/sentences.json.
+RUN is a trained run (else one is trained, or taken from --runs). Sentences are about random users and items: half from the user's
+list, half from anywhere. Shares are checked against explanations by the shap package, losses against the lists that `recommend`
+makes of the history without the past item. Also what 1,000 explained pairs cost as one table. Writes results/sentences.json.
 """
 
 from __future__ import annotations

@@ -7,13 +7,15 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsys_core.errors import UserError
 from recsys_core.explain.answer import answer, explain_subject, subject
 from recsys_core.explain.game import Budget, Explanation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from recsys_core.explain.subject import Subject
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
 Weights = dict[str, float]
 Write = Callable[["pd.DataFrame", argparse.Namespace], None]
 MOST_ROWS = 15  # players printed; the others are one line
+LEVELS = {"component": "level1", "label": "level2", "word": "level3"}  # as the chart of a tree calls them
+
+
+class WhatIf(NamedTuple):
+    """One answer: in a line, as plain values, and as rows."""
+
+    told: str
+    values: dict[str, Any]
+    frame: pd.DataFrame
 
 
 def explain(args: argparse.Namespace, weights: Weights, write: Write) -> None:
@@ -99,11 +110,12 @@ def _one(run: Run, args: argparse.Namespace, weights: Weights) -> None:
     if args.html is not None:
         print(f"report in {_report(run, about, found, changes, args)}")
     elif args.json:
-        print(json.dumps(found.as_dict() | ({"what_if": changes} if changes else {}), ensure_ascii=False, indent=1))
+        plain = {name: {"told": change.told, **change.values} for name, change in changes.items()}
+        print(json.dumps(found.as_dict() | ({"what_if": plain} if changes else {}), ensure_ascii=False, indent=1))
     else:
         print(_text(found))
         for name, change in changes.items():
-            print(f"{name}: {change['told']}")
+            print(f"{name}: {change.told}")
 
 
 def _with_table(run: Run, about: Subject, args: argparse.Namespace, weights: Weights) -> Subject:
@@ -151,32 +163,30 @@ def _text(e: Explanation) -> str:
     return "\n".join([*lines, *e.notes])
 
 
-def _changes(about: Subject, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """The smallest removals that take a listed item out, or what would bring another one in."""
+def _changes(about: Subject, args: argparse.Namespace) -> dict[str, WhatIf]:
+    """The smallest removals that take a listed item out, of words too if these are asked about; or what would bring it in."""
+    from recsys_core.explain import told
     from recsys_core.explain._ranks import rank_of
-    from recsys_core.explain.counterfactual import add_history, remove_history
+    from recsys_core.explain.counterfactual import remove_history, remove_words
     from recsys_core.explain.why_not import why_not
 
-    rank = int(rank_of(about)[0])
-    if 0 < rank <= args.k:
-        taken = remove_history(about, args.k)
-        return {"remove": taken.as_dict() | {"told": taken.text()}}
-    reasons = why_not(about, args.k)
-    out = {"why not": reasons.as_dict() | {"told": reasons.text()}}
-    if rank:
-        added = add_history(about, args.k)
-        out["add"] = added.as_dict() | {"told": added.text()}
-    return out
+    if not 0 < int(rank_of(about)[0]) <= args.k:
+        lacking = why_not(about, args.k)
+        return {"why not": WhatIf(told.why_not(lacking), lacking.as_dict(), lacking.frame())}
+    found = {f"to leave the top {args.k}": remove_history(about, args.k)}
+    if args.question == "words":
+        found[f"to leave the top {args.k}, by words"] = remove_words(about, args.k, _budget(args), seed=args.seed)
+    return {name: WhatIf(told.counterfactual(change), change.as_dict(), change.frame()) for name, change in found.items()}
 
 
-def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, dict[str, Any]], args: argparse.Namespace) -> Any:
-    """Every question that can be asked of this pair, on one page."""
+def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, WhatIf], args: argparse.Namespace) -> Path:
+    """Every question that can be asked of this pair, and the tree, on one page."""
     from dashboard.report import write_report
-
     from recsys_core.explain import questions
     from recsys_core.explain.explainers import named
+    from recsys_core.explain.tree import tree
 
-    all_found = [found]
+    sections = [found]
     for question in questions.names():
         if question == found.question:
             continue
@@ -184,15 +194,20 @@ def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, dic
             more = answer(run, about, question, "", _budget(args), args.seed)
         except UserError:
             continue  # no words, no attributes: the page has no such section
-        all_found.append(named(more, user=found.user, item=found.item, title=found.title))
+        sections.append(named(more, user=found.user, item=found.item, title=found.title))
     facts = {"run": run.path.name, "created": run.manifest["created"], "data": run.manifest["fingerprint"][:16]}
     facts |= {name: version for name, version in run.manifest["versions"].items() if version}
+    leaves = tree(about)
+    split = "Every component, and in it every past item: with the base these add up to the logit."
+    extra = [("Component by past item", split, leaves.frame.rename(columns=LEVELS)[[*LEVELS.values(), "contribution"]])]
+    extra += [(name.capitalize(), change.told, change.frame) for name, change in changes.items() if len(change.frame)]
     return write_report(
         args.html,
-        all_found,
+        sections,
         title=f"Why {found.title} for user {found.user}?",
         facts=facts,
         sentence=found.sentence,
         text=about.catalog.texts[about.item],
-        notes=[f"{name}: {change['told']}" for name, change in changes.items()],
+        notes=[f"{name}: {change.told}" for name, change in changes.items() if not len(change.frame)],
+        extra=extra,
     )
