@@ -182,7 +182,7 @@ def _axis(figure: go.Figure, ticks: list[float], words: list[str], title: str, *
 
 
 def _bars(moves: pd.DataFrame, places: int) -> dict[str, Any]:
-    thin = moves["kind"].isin(["item"]) | (moves["kind"].eq("others") & moves["kind"].eq("component").any())
+    thin = moves["kind"].isin(["item"]) | (moves["kind"].eq("others") & bool(moves["kind"].eq("component").any()))
     value = moves["contribution"].fillna(0)
     bar: dict[str, Any] = {
         "type": "bar",
@@ -242,7 +242,7 @@ def _labels(moves: pd.DataFrame, question: str) -> list[tuple[str, str, int]]:
     """Of each row: the tick's text, the same above the bar, its indent in pixels. Components have a square of their colour."""
     heads = moves["kind"].isin(["player", "component"]) if question == "components" else moves["kind"].eq("none")
     paint = colours(moves.loc[heads, "label"].tolist())
-    nested = bool(moves["kind"].eq("component").any())
+    nested = bool(bool(moves["kind"].eq("component").any()))
     out = []
     for kind, label, head in zip(moves["kind"], moves["label"], heads, strict=True):
         square = f'<span style="color:{paint[label]}">■</span>' if head else ""

@@ -230,7 +230,7 @@ def person(run: Run, user: str) -> Person:
     """Score every item for a user once, under all components. Raises UserError if the user is unknown."""
     codes = run.dataset.users.codes([user], "user")
     row, hidden = run.histories[codes], run.hidden[codes]
-    z = run.model.z(row)
+    z = run.model.z(row, hidden=hidden)
     ranks = _ranks(_order(run, z, hidden, run.model.blend), z.shape[1])
     for array in (z, ranks):
         array.flags.writeable = False

@@ -85,7 +85,7 @@ def gather(
     """Build the store for `users`; histories, hidden, truth and met_later have one row for each of them."""
     blocks: list[tuple[NDArray[Any], ...]] = []
     for rows, block in histories.blocks(256):
-        z = blend.standardise(raw_scores(components, block))
+        z = blend.standardise(raw_scores(components, block, hidden=hidden[rows]))
         best = [top_k(hide(z[:, :, c], hidden[rows]), per_component) for c in range(len(components))]
         items = _unique_rows(np.concatenate(best, axis=1))
         at = np.maximum(items, 0)

@@ -7,13 +7,15 @@ and the hybrid whose text readers saw shuffled texts.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from recsys_core import metrics
 from recsys_core.card import convention
@@ -27,6 +29,7 @@ from recsys_core.scorers.base import Scorer, Scores
 from recsys_core.splits import TEST
 
 SMALLEST_SEGMENT = 10  # users; smaller groups are counted but not scored
+SHORT_LIST_AUC = "short_list_auc"  # name of the figure in the rows
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,39 @@ class Lists:
 
 
 @dataclass(frozen=True)
+class ShortLists:
+    """A component's short-lists for the judged users, each (n, M), most promising item first: scores, NaN = none; test likes."""
+
+    scores: Scores
+    liked: NDArray[np.bool_]
+
+    @property
+    def by_user(self) -> NDArray[np.float64]:
+        """(n,) ROC-AUC of the scores, test likes against the other short-listed items; NaN where one of the two is missing."""
+        return roc_auc(self.scores, self.liked)
+
+    def facts(self) -> dict[str, Any]:
+        """auc of all pairs at once; mean over users, of the scores and of the order in which the short-list was found."""
+        there = np.isfinite(self.scores)
+        order = np.where(there, -np.arange(self.scores.shape[1], dtype=np.float32), np.nan)
+        figures = {
+            "auc": roc_auc(self.scores.reshape(1, -1), self.liked.reshape(1, -1))[0],
+            "auc_by_user": _mean(self.by_user),
+            "auc_by_user_of_the_order_found": _mean(roc_auc(order, self.liked)),
+        }
+        told: dict[str, Any] = {name: None if np.isnan(value) else float(value) for name, value in figures.items()}
+        counts = (there.sum(), (self.liked & there).sum(), np.isfinite(self.by_user).sum())
+        return told | {name: int(n) for name, n in zip(("pairs", "likes", "users"), counts, strict=True)}
+
+
+@dataclass(frozen=True)
 class Report:
     """Args:
     rows: one row a figure: model, metric, k, segment, mean, low, high, n.
     differences: hybrid minus each other model in NDCG, paired by user: model, mean, low, high, n, p, p_holm.
     per_user: one row a judged user: user_id, then <model>:<metric>.
     calibration: reliability of the hybrid's probabilities over its recommended top k.
+    short_lists: by component that scores a short-list only, how well it tells test likes from the other items on it.
     """
 
     rows: pd.DataFrame
@@ -51,16 +81,15 @@ class Report:
     per_user: pd.DataFrame
     calibration: dict[str, Any]
     convention: dict[str, str]
+    short_lists: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def save(self, run: Run) -> None:
         """Write report.parquet, per_user.parquet and report.json into the run, and count that its test set was opened."""
         self.rows.to_parquet(run.path / "report.parquet", index=False)
         self.per_user.to_parquet(run.path / "per_user.parquet", index=False)
-        times = times_opened(run) + 1
-        facts = {"convention": self.convention, "test_opened": times, "differences": self.differences.to_dict("records")}
+        facts = {"convention": self.convention, "differences": self.differences.to_dict("records")}
         table = {**self.calibration, "table": self.calibration["table"].to_dict("records")}
-        text = json.dumps({**facts, "calibration": table}, indent=1, ensure_ascii=False)
-        (run.path / "report.json").write_text(text + "\n", encoding="utf-8")
+        count_opening(run, {**facts, "calibration": table, "short_lists": self.short_lists})
 
     def text(self) -> str:
         """Tables for a terminal: accuracy with intervals, paired differences, calibration."""
@@ -73,7 +102,8 @@ class Report:
         c = self.calibration
         brier = f"Brier {c['brier']:.4f} (base rate {c['brier_of_base_rate']:.4f})"
         told = f"probabilities of the recommended: ECE {c['ece']:.4f}, {brier}"
-        return f"\n{wide.to_string(float_format='%.4f')}\n\n{gaps}\n\n{told}"
+        lists = "".join(f"\n{_told(name, facts)}" for name, facts in self.short_lists.items())
+        return f"\n{wide.to_string(float_format='%.4f')}\n\n{gaps}\n\n{told}{lists}"
 
     def mean(self, model: str, metric: str) -> float:
         rows = self.rows[(self.rows.model == model) & (self.rows.metric == metric) & (self.rows.segment == "all")]
@@ -99,27 +129,72 @@ def evaluate(
         raise UserError("no user has a relevant test item; nothing can be judged")
     groups = {name: _segment(run, name)[users] for name in segments}
     hidden = run.hidden_by(hide_as or run.settings.hide)
-    lists, probability = _all_lists(run, users, hidden, truth, k)
+    lists, probability, short = _all_lists(run, users, hidden, truth, k)
     rng = np.random.default_rng(run.settings.seed)
-    per_user = _per_user(run, lists, truth, users)
+    per_user = _per_user(run, lists, truth, users).assign(**{f"{n}:{SHORT_LIST_AUC}": s.by_user for n, s in short.items()})
     rows = [*_rows(per_user, k, "all", rng), *_totals(lists, len(run.dataset.items), k, len(users))]
     for name, labels in groups.items():
         for value in sorted(set(labels)):
             rows += _rows(per_user[labels == value], k, f"{name}={value}", rng)
     told = convention(replace(run.settings, hide=hide_as or run.settings.hide), run.dataset.threshold)
-    return Report(pd.DataFrame(rows), _differences(per_user, rng), per_user, _calibration(lists["hybrid"], probability), told)
+    calibrated = _calibration(lists["hybrid"], probability)
+    told_of = {name: found.facts() for name, found in short.items()}
+    return Report(pd.DataFrame(rows), _differences(per_user, rng), per_user, calibrated, told, told_of)
 
 
 def times_opened(run: Run) -> int:
-    """How often this run has been judged on its test set."""
+    """How often this run has been judged on its test set, by `evaluate` or `compare`."""
+    return int(_report_facts(run).get("test_opened", 0))
+
+
+def count_opening(run: Run, facts: Mapping[str, Any] | None = None) -> None:
+    """Write report.json with one more opening of the test set, and with these facts or, if there are none, those it had."""
     path = run.path / "report.json"
-    return int(json.loads(path.read_text(encoding="utf-8"))["test_opened"]) if path.exists() else 0
+    kept = _report_facts(run) if facts is None else facts
+    text = json.dumps({**kept, "test_opened": times_opened(run) + 1}, indent=1, ensure_ascii=False)
+    fresh = path.with_name(".report.json.writing")
+    fresh.write_text(text + "\n", encoding="utf-8")
+    os.replace(fresh, path)
+
+
+def _report_facts(run: Run) -> dict[str, Any]:
+    path = run.path / "report.json"
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return facts
+
+
+def roc_auc(scores: Scores, liked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n,) chance that a liked item of the row has a higher score than another, a tie being half; entries with NaN do not count.
+
+    >>> roc_auc(np.array([[3, 1, 2, np.nan], [1, 1, 1, 1]], np.float32), np.array([[1, 0, 1, 1], [0, 0, 0, 0]], bool))
+    array([ 1., nan])
+    """
+    there = np.isfinite(scores)
+    ranks = rankdata(np.where(there, -scores, np.inf), axis=1)
+    row, place = np.nonzero(there & liked)
+    return metrics.auc(ranks[row, place], row, there.sum(axis=1))
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(np.mean(values[np.isfinite(values)])) if np.isfinite(values).any() else float("nan")
+
+
+def _told(name: str, facts: Mapping[str, Any]) -> str:
+    auc, mine, order = (
+        "undefined" if facts[key] is None else f"{facts[key]:.4f}"
+        for key in ("auc", "auc_by_user", "auc_by_user_of_the_order_found")
+    )
+    return (
+        f"{name} on its short-lists ({facts['likes']:,} test likes of {facts['pairs']:,} items): test ROC-AUC {auc}; "
+        f"mean over {facts['users']:,} users {mine}, of the order they were found in {order}"
+    )
 
 
 def compare(runs: Sequence[Run], *, k: int) -> pd.DataFrame:
     """Paired NDCG@k differences of each run's hybrid to the first run's: model, mean, low, high, n, p, p_holm.
 
-    Users are matched by id. Raises UserError unless all runs judge the same test likes of the same data.
+    Users are matched by id; `test_opened` is how often each run's test set has been opened, this time counted. Raises UserError
+    unless all runs judge the same test likes of the same data.
     """
     first = runs[0]
     reports = []
@@ -129,12 +204,13 @@ def compare(runs: Sequence[Run], *, k: int) -> pd.DataFrame:
         if run.settings.hide != first.settings.hide or not np.array_equal(run.split.part == TEST, first.split.part == TEST):
             raise UserError(f"{run.path} judges other test likes than {first.path}; train both with one --split and --seed")
         reports.append(evaluate(run, k=k).per_user.set_index("user_id")["hybrid:ndcg"])
+        count_opening(run)
     rng = np.random.default_rng(first.settings.seed)
     base = reports[0]
     rows = []
     for run, ndcg in zip(runs, reports, strict=True):
         difference = metrics.paired_difference(ndcg, base.loc[ndcg.index], rng)
-        rows.append({"run": str(run.path), "ndcg": float(ndcg.mean()), **difference._asdict()})
+        rows.append({"run": str(run.path), "ndcg": float(ndcg.mean()), **difference._asdict(), "test_opened": times_opened(run)})
     table = pd.DataFrame(rows)
     return table.assign(p_holm=metrics.holm(table["p"]), against=str(first.path))
 
@@ -157,16 +233,17 @@ def models_of(run: Run) -> dict[str, tuple[dict[str, Scorer], Blend]]:
 
 def _all_lists(
     run: Run, users: NDArray[np.int64], hidden: Histories, truth: Histories, k: int
-) -> tuple[dict[str, Lists], NDArray[np.float64]]:
-    """Lists of every model, and the hybrid's probabilities (n, k), NaN behind the end of a list; block by block."""
+) -> tuple[dict[str, Lists], NDArray[np.float64], dict[str, ShortLists]]:
+    """Block by block: lists of every model; the hybrid's probabilities (n, k), NaN behind the end of a list; short-lists."""
     models = models_of(run)
     histories, hidden, truth = run.histories[users], hidden[users], truth[users]
     found: dict[str, list[NDArray[np.int64]]] = {}
     probabilities = []
+    short: dict[str, list[tuple[Scores, NDArray[np.bool_]]]] = {}
     for rows, block in histories.blocks(256):
         known: dict[int, Scores] = {}
         for name, (scorers, blend) in models.items():
-            z = np.stack([_once(known, s, block) for s in scorers.values()], axis=-1)
+            z = np.stack([_once(known, s, block, hidden[rows]) for s in scorers.values()], axis=-1)
             logit = hide(blend.logit(blend.standardise(z), run.model.cold), hidden[rows])
             items = top_k(logit, k)
             found.setdefault(name, []).append(items)
@@ -174,14 +251,21 @@ def _all_lists(
                 shown = np.take_along_axis(logit, np.maximum(items, 0), axis=1)
                 probabilities.append(np.where(items < 0, np.nan, sigmoid(shown)))
         for name, scorer in run.model.components.items():
-            found.setdefault(name, []).append(top_k(hide(_once(known, scorer, block), hidden[rows]), k))
-    return {n: _judge(np.concatenate(parts), truth) for n, parts in found.items()}, np.concatenate(probabilities)
+            raw = _once(known, scorer, block, hidden[rows])
+            found.setdefault(name, []).append(top_k(hide(raw, hidden[rows]), k))
+            if (chosen := scorer.shortlist(block, hidden[rows])) is not None:
+                shown = np.take_along_axis(raw, np.maximum(chosen, 0), axis=1)
+                liked = marked(chosen, truth[rows].csr().toarray() > 0)
+                short.setdefault(name, []).append((np.where(chosen < 0, np.nan, shown), liked))
+    lists = {n: _judge(np.concatenate(parts), truth) for n, parts in found.items()}
+    joined = {n: ShortLists(*(np.concatenate(p) for p in zip(*parts, strict=True))) for n, parts in short.items()}
+    return lists, np.concatenate(probabilities), joined
 
 
-def _once(known: dict[int, Scores], scorer: Scorer, block: Histories) -> Scores:
+def _once(known: dict[int, Scores], scorer: Scorer, block: Histories, hidden: Histories) -> Scores:
     """A scorer's raw scores of one block, computed once for all the models that share it."""
     if id(scorer) not in known:
-        known[id(scorer)] = scorer.score(block)
+        known[id(scorer)] = scorer.score_beyond(block, hidden)
     return known[id(scorer)]
 
 

@@ -109,9 +109,9 @@ class Hybrid:
     def with_weights(self, weights: Mapping[str, float]) -> Hybrid:
         return replace(self, blend=self.blend.with_weights(weights))
 
-    def z(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
-        """Standardised scores (n_rows, n_items, n_components); NaN where a component cannot score."""
-        return self.blend.standardise(raw_scores(self.components, histories, items))
+    def z(self, histories: Histories, items: NDArray[np.int64] | None = None, hidden: Histories | None = None) -> Scores:
+        """Standardised scores (n_rows, n_items, n_components); NaN where a component cannot score. `hidden`: see `raw_scores`."""
+        return self.blend.standardise(raw_scores(self.components, histories, items, hidden))
 
     def parts(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         """(n_rows, n_items, n_components); with `base`, NaN as zero, they add up to `score`."""
@@ -121,9 +121,9 @@ class Hybrid:
         """(n_items,) the logit where every part is zero."""
         return self.blend.base(self._cold(items))
 
-    def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
-        """Logits (n_rows, n_items), higher is better; NaN where no component can score."""
-        return self.blend.logit(self.z(histories, items), self._cold(items))
+    def score(self, histories: Histories, items: NDArray[np.int64] | None = None, hidden: Histories | None = None) -> Scores:
+        """Logits (n_rows, n_items), higher is better; NaN where no component can score. `hidden`: see `raw_scores`."""
+        return self.blend.logit(self.z(histories, items, hidden), self._cold(items))
 
     def _cold(self, items: NDArray[np.int64] | None) -> NDArray[np.bool_]:
         return self.cold if items is None else self.cold[items]
@@ -158,17 +158,29 @@ def load_blend(folder: Path) -> tuple[Blend, NDArray[np.bool_]]:
     return Blend(**values), np.load(folder / "cold.npy", allow_pickle=False)
 
 
-def raw_scores(components: Mapping[str, Scorer], histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
-    """Every component's raw scores, (n_rows, n_items, n_components) float32."""
-    return np.stack([c.score(histories, items) for c in components.values()], axis=-1)
+def raw_scores(
+    components: Mapping[str, Scorer],
+    histories: Histories,
+    items: NDArray[np.int64] | None = None,
+    hidden: Histories | None = None,
+) -> Scores:
+    """Every component's raw scores, (n_rows, n_items, n_components) float32.
+
+    `hidden` (same rows; default the history) is what lists leave out: a component with a short-list spends none of it there.
+    """
+    hidden = histories if hidden is None else hidden
+    return np.stack([c.score_beyond(histories, hidden, items) for c in components.values()], axis=-1)
 
 
-def constants(components: Mapping[str, Scorer], histories: Histories) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def constants(
+    components: Mapping[str, Scorer], histories: Histories, hidden: Histories | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """mu and sigma of each component over all (row, item) pairs it can score; sigma of a constant score is 1."""
     count = np.zeros(len(components))
     total, squares = count.copy(), count.copy()
-    for _, block in histories.blocks(256):
-        raw = raw_scores(components, block).astype(np.float64).reshape(-1, len(components))
+    hidden = histories if hidden is None else hidden
+    for rows, block in histories.blocks(256):
+        raw = raw_scores(components, block, hidden=hidden[rows]).astype(np.float64).reshape(-1, len(components))
         count += np.isfinite(raw).sum(axis=0)
         total += np.nansum(raw, axis=0)
         squares += np.nansum(raw**2, axis=0)

@@ -54,7 +54,7 @@ def recommend(model: Hybrid, histories: Histories, hidden: Histories, *, k: int)
         raise UserError(f"k must be 1 or more, not {k}")
     blocks = []
     for rows, block in histories.blocks(256):
-        z = model.z(block)
+        z = model.z(block, hidden=hidden[rows])
         logit = model.blend.logit(z, model.cold)
         items = top_k(hide(logit, hidden[rows]), k)
         blocks.append((items, *_gather(model, z, logit, items)))

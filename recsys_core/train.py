@@ -59,11 +59,19 @@ class Judge:
     held_out: float  # likes of the test part for each of the validation part: how many, not which
     k: int
 
+    def at_most(self, n: int | None) -> Judge:
+        """The same judge with n random users; for less than n, or None, the judge itself."""
+        if n is None or n >= len(self.users):
+            return self
+        rows = np.sort(np.random.default_rng(0).permutation(len(self.users))[:n])
+        fields = {f: getattr(self, f)[rows] for f in ("users", "histories", "hidden", "truth", "met_later")}
+        return replace(self, **fields)
+
     def ndcg(self, scorer: Scorer) -> float:
         """Mean NDCG@k of a scorer over these users."""
         hits = []
-        for rows, block in self.histories.blocks(512):
-            items = top_k(hide(scorer.score(block), self.hidden[rows]), self.k)
+        for rows, block in self.histories.blocks(256):  # as in `constants` and `gather`, so that remembered scores fit to the bit
+            items = top_k(hide(scorer.score_beyond(block, self.hidden[rows]), self.hidden[rows]), self.k)
             hits.append(marked(items, self.truth[rows].csr().toarray() > 0))
         return float(np.nanmean(metrics.ndcg(np.concatenate(hits), self.truth.lengths)))
 
@@ -162,7 +170,10 @@ def _fit_all(data: Materials, settings: Settings, folder: Path, say: Say) -> Par
         fits = {n: partial(_fit, n, tuned[n].scorer.config, data, settings, path) for n, path in saved.items()}
         return {n: _stage(folder / stage / n, fit) for n, fit in fits.items()}
 
-    final = fit_as("final", settings.components, late)
+    once = [n for n in settings.components if scorer_class(n).fits_once]
+    final = fit_as("final", [n for n in settings.components if n not in once], late)
+    final |= {n: _stage(folder / "final" / n, partial(_extend, n, tuned[n], late, settings)) for n in once}
+    final = {n: final[n] for n in settings.components}
     readers = [n for n in settings.components if scorer_class(n).reads_text and n != "cross_encoder"]
     out = _rehearsed_items(early, settings)
     rehearsal = fit_as("rehearsal", readers, early.subset(~np.isin(early.interactions.item, out)))
@@ -195,7 +206,7 @@ def _tune(name: str, data: Dataset, judge: Judge, settings: Settings, checkpoint
     """
     started = time.perf_counter()
     cls, config, whole = scorer_class(name), settings.scorer_config(name), data
-    data = _some_users(data, settings)
+    data, judge = data if cls.fits_once else _some_users(data, settings), judge.at_most(_most_judges([config]))
     given = set(settings.scorers.get(name, {}))
     if settings.tune:
         config = cls.choose(config, data, given, _rng(settings, f"choose {name}"))
@@ -220,8 +231,8 @@ def _tune(name: str, data: Dataset, judge: Judge, settings: Settings, checkpoint
                 waiting = _wider(sorted(seen), getattr(best.scorer.config, key))
     if data is not whole:
         best = _fit(name, best.scorer.config, whole, settings)
-    facts = {"ndcg": best_ndcg, "trials": trials, "epochs": best.facts["epochs"], "seconds": time.perf_counter() - started}
-    return Fitted(best.scorer, facts)
+    facts = {"ndcg": best_ndcg, "users": len(judge.users), "trials": trials, "epochs": best.facts["epochs"]}
+    return Fitted(best.scorer, facts | {"seconds": time.perf_counter() - started})
 
 
 def _some_users(data: Dataset, settings: Settings) -> Dataset:
@@ -257,6 +268,18 @@ def _fit(name: str, config: Any, data: Dataset, settings: Settings, checkpoint: 
     return Fitted(scorer, {"epochs": list(getattr(scorer, "history", [])), "seconds": time.perf_counter() - started})
 
 
+def _extend(name: str, tuned: Fitted, data: Dataset, settings: Settings) -> Fitted:
+    """A scorer that is fitted once takes in what has become known; its epochs are those of the one fit."""
+    started = time.perf_counter()
+    scorer = tuned.scorer.extend(data, _rng(settings, name))
+    return Fitted(scorer, {"epochs": tuned.facts["epochs"], "seconds": time.perf_counter() - started})
+
+
+def _most_judges(configs: Iterable[Any]) -> int | None:
+    """How many users may judge scorers of these configs: the fewest that any of them allows, None where all allow any number."""
+    return min((c.judges for c in configs if hasattr(c, "judges")), default=None)
+
+
 def _stage(folder: Path, work: Callable[[], Fitted]) -> Fitted:
     """Load a finished stage, or do the work and keep it; a folder under its final name is whole."""
     if not folder.exists():
@@ -278,7 +301,8 @@ def shuffle_texts(data: Dataset, settings: Settings) -> Dataset:
 
 def _assemble(whole: Path, data: Materials, settings: Settings, parts: Parts, say: Say) -> None:
     """Learn the blends from the tuned components' candidates and write everything but the manifest."""
-    early, late, judge = data.early, data.late, data.judge
+    early, late = data.early, data.late
+    judge = data.judge.at_most(_most_judges(f.scorer.config for f in parts.tuned.values()))
     store, learned = _learn(early, judge, parts.tuned, parts.rehearsal, settings)
     blend = _carry_over(learned, late, parts.final, settings)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(blend.names, blend.weights, strict=True)))
@@ -308,11 +332,14 @@ def _assemble(whole: Path, data: Materials, settings: Settings, parts: Parts, sa
 
 def _facts(dataset: Dataset, split: Split, settings: Settings, parts: Parts, valid: dict[str, Any]) -> dict[str, Any]:
     """metrics.json: everything that training measured. Validation figures chose the settings, so they flatter."""
+    judged = {
+        name: {n: f.facts[key] for n, f in parts.tuned.items()} for name, key in (("components", "ndcg"), ("judges", "users"))
+    }
     return {
         "data": dataset.summary(),
         "notes": dataset.notes,
         "split": split.counts(dataset),
-        "valid": {"k": settings.k, **valid, "components": {n: f.facts["ndcg"] for n, f in parts.tuned.items()}},
+        "valid": {"k": settings.k, **valid, **judged},
         "trials": {n: f.facts["trials"] for n, f in parts.tuned.items()},
     }
 
@@ -322,7 +349,7 @@ def _learn(
 ) -> tuple[Candidates, Blend]:
     """The candidate store of these components, and the blend learned on it and on the rehearsal of cold items."""
     scorers = _scorers(fitted)
-    mu, sigma = constants(scorers, judge.histories)
+    mu, sigma = constants(scorers, judge.histories, judge.hidden)
     start = Blend(tuple(scorers), mu, sigma, (1.0,) * len(scorers))
     rows = (judge.histories, judge.hidden, judge.truth, judge.met_later)
     if rehearsal:
@@ -379,17 +406,20 @@ def _shown_cold(
 
 
 def _carry_over(learned: Blend, late: Dataset, final: Mapping[str, Fitted], settings: Settings) -> Blend:
-    """The learned weights on the refitted components, whose scores have constants of their own (but for `cold`: too few)."""
+    """The learned weights on the refitted components, whose scores have constants of their own.
+
+    But for `cold`, which has too few, and for what is fitted once, whose scale is as it was.
+    """
     histories = late.histories()
     users = np.flatnonzero(histories.lengths > 0)
     users = np.sort(_rng(settings, "constants").permutation(users)[: settings.tune_users])
-    mu, sigma = constants(_scorers(final), histories[users])
-    kept = [n == "cold" for n in learned.names]
-    return replace(learned, mu=_mixed(kept, learned.mu, mu), sigma=_mixed(kept, learned.sigma, sigma))
-
-
-def _mixed(first: list[bool], a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(x if pick else y for pick, x, y in zip(first, a, b, strict=True))
+    hidden = late.met() if settings.hide == "met" else histories
+    found = {n: (m, s) for n, m, s in zip(learned.names, learned.mu, learned.sigma, strict=True)}
+    refitted = {n: f.scorer for n, f in final.items() if n != "cold" and not f.scorer.fits_once}
+    if refitted:
+        found |= zip(refitted, zip(*constants(refitted, histories[users], hidden[users]), strict=True), strict=True)
+    mu, sigma = zip(*found.values(), strict=True)
+    return replace(learned, mu=mu, sigma=sigma)
 
 
 def _scorers(fitted: Mapping[str, Fitted]) -> dict[str, Scorer]:
@@ -402,7 +432,7 @@ def _rng(settings: Settings, name: str) -> np.random.Generator:
 
 
 def _write_manifest(whole: Path, dataset: Dataset, settings: Settings, seconds: dict[str, Any]) -> None:
-    """Written last; with one seed two trainings differ in its date, versions and seconds, and in the seconds of history.jsonl."""
+    """Written last; with one seed two trainings differ in its date, versions and seconds, and nowhere else."""
     manifest = {
         "schema": run.SCHEMA,
         "fingerprint": dataset.fingerprint,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from test_bert import two_tastes, with_texts
 
 from recsys_core.data import Histories
 from recsys_core.errors import UserError
+from recsys_core.scorers import cross_encoder
 from recsys_core.scorers.cross_encoder import CrossEncoderConfig, Model, make_pairs
+from recsys_core.scorers.popularity import Model as Popularity
 
 SMALL = {"lr": 3e-3, "epochs": 1, "max_pairs": 32, "batch_size": 16, "candidates": 6, "device": "cpu"}
 
@@ -46,18 +49,75 @@ def test_only_the_short_list_has_scores_and_none_is_of_the_history(model: Model)
     np.testing.assert_allclose(model.score(histories, some), scores[:, some], atol=1e-5)
 
 
-def test_another_short_list_can_be_set(model: Model) -> None:
-    other = Model(model.config)
-    vars(other).update(vars(model))
-    other.shortlist = lambda histories: np.tile([5, 0, -1], (len(histories), 1))
-    scores = other.score(Histories.of([[2], [4]], 24))
-    np.testing.assert_array_equal(np.flatnonzero(np.isfinite(scores[0])), [0, 5])
+def own_topic(model: Model) -> float:
+    """Share of each user's taste (u % 2) among the first four items of the short-list, 0-1."""
+    histories = two_tastes().histories()
+    return float((model.shortlist(histories, histories)[:, :4] % 2 == np.arange(len(histories))[:, None] % 2).mean())
 
 
-def test_a_short_catalogue_gives_a_short_list(model: Model) -> None:
-    chosen = model.popular(Histories.of([list(range(22)), []], 24))
-    assert sorted(chosen[0].tolist()) == [-1, -1, -1, -1, 22, 23]
-    assert (np.diff(model.popularity_[chosen[1]]) <= 0).all()
+def test_the_short_list_follows_the_history_and_not_popularity(model: Model) -> None:
+    assert own_topic(model) > 0.95
+    popular = copy.copy(model)
+    popular._finder = Popularity().fit(two_tastes(), np.random.default_rng(0))
+    assert own_topic(popular) < 0.7
+
+
+def test_hidden_items_take_no_place_of_the_short_list(model: Model) -> None:
+    one = two_tastes().histories()[[0]]
+    first = model.shortlist(one, one)[0]
+    hidden = Histories.of([[*one.items, *first[:3]]], 24)
+    assert not set(model.shortlist(one, hidden)[0]) & set(hidden.items)
+    np.testing.assert_array_equal(model.shortlist(one, hidden)[0, :3], first[3:])
+    assert np.isfinite(model.score_beyond(one, hidden)).sum() == 6
+    assert np.isfinite(model.score(one)[0, first]).all()
+
+
+def test_a_short_catalogue_gives_a_short_list_and_an_empty_history_the_popular_items(model: Model) -> None:
+    few, none = model.shortlist(*[Histories.of([list(range(20)), []], 24)] * 2)
+    assert sorted(few.tolist()) == [-1, -1, -1, -1, 20, 21]  # nobody has met 22 and 23
+    assert (np.diff(model.popularity_[none]) <= 0).all()
+    assert model.popularity_[none[0]] == model.popularity_.max()
+
+
+def test_scores_stay_defined_while_past_items_are_masked(model: Model) -> None:
+    row = two_tastes().histories()[[0]]
+    items = model.shortlist(row, row)[0, -2:]
+    masked = [row.keep(np.arange(len(row.items)) != n) for n in range(len(row.items))] + [row.keep(row.items < 0)]
+    assert all(np.isfinite(model.pinned(items).score(m, items)).all() for m in masked)
+    np.testing.assert_array_equal(model.pinned(items).score(row, items), model.score(row, items))
+    assert not all(np.isfinite(model.score(m, items)).all() for m in masked)  # other items take their places
+
+
+def test_a_pair_is_scored_once_and_not_too_many_are_remembered(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    fresh = Model._score_texts
+    monkeypatch.setattr(
+        Model, "_score_texts", lambda self, pasts, items: (asked.append(len(items)), fresh(self, pasts, items))[1]
+    )
+    monkeypatch.setattr(cross_encoder, "_scores", {})
+    histories = two_tastes().histories()
+    first = model.score(histories)
+    assert model.score(histories[:5]).tobytes() == first[:5].tobytes()
+    assert model.extend(two_tastes(), np.random.default_rng(0)).score(histories).tobytes() == first.tobytes()
+    assert asked == [6 * len(histories)]
+    monkeypatch.setattr(cross_encoder, "REMEMBERED", 10)
+    model.score(two_tastes(seed=1).histories())
+    assert len(cross_encoder._scores) == 10
+
+
+def test_only_upper_layers_are_trained(tiny: str) -> None:
+    import torch
+
+    start = Model(CrossEncoderConfig(device="cpu"))
+    with torch.random.fork_rng(devices=[]):
+        start._open(Path(tiny), "cpu")
+    before = start._net.state_dict()
+    for layers, parts in ((0, set()), (1, {"1"}), (3, {"0", "1", "embeddings"})):
+        after = fitted(tiny, layers=layers)._net.state_dict()
+        moved = {name for name, p in after.items() if "classifier" not in name and not torch.equal(p, before[name])}
+        assert {
+            "embeddings" if "embeddings" in name else name.split("layer.")[1][0] for name in moved if "pooler" not in name
+        } == parts
 
 
 def test_pairs_hold_likes_after_their_past_and_negatives_outside_it() -> None:
@@ -107,7 +167,7 @@ def test_items_without_text_are_nan(tiny: str) -> None:
     blind = Model(CrossEncoderConfig(encoder=tiny, **{**SMALL, "candidates": 24})).fit(world, np.random.default_rng(0))
     scores = blind.score(Histories.of([[1, 3], [0]], 24))
     assert np.isnan(scores[:, 0]).all()
-    assert np.isfinite(scores[0, 4:]).all()
+    assert np.isfinite(scores[0, 4:22]).all()
 
 
 def test_more_tokens_than_the_network_has_are_cut(tiny: str) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +50,12 @@ def test_card_numbers_are_those_of_the_metrics_file(run: Run) -> None:
     assert f"{run.metrics['split']['test']:,} test" in card
 
 
-def test_same_seed_same_bytes_and_another_seed_differs(run: Run, tmp_path: Path) -> None:
-    train(random_world(), QUICK, tmp_path / "b")
-    assert artefacts(tmp_path / "b") == artefacts(run.path)
+def test_same_seed_same_bytes_and_another_seed_differs(run: Run, tmp_path: Path, tiny: str) -> None:
+    settings = replace(QUICK, components=("ease", "bert"), scorers={"bert": {"encoder": tiny, "epochs": 4, "dim": 8}})
+    first, second = (train(random_world(), settings, tmp_path / name) for name in "ab")
+    assert [line["epoch"] for line in first.epochs] == [1, 2, 3, 4]
+    files = {p.relative_to(first.path).as_posix() for p in first.path.rglob("*") if p.is_file()}
+    assert {n for n in files if (first.path / n).read_bytes() != (second.path / n).read_bytes()} == {"manifest.json"}
     other = train(random_world(), Settings(components=QUICK.components, control=False, seed=1), tmp_path / "c")
     assert other.manifest["files"]["split.npy"] != run.manifest["files"]["split.npy"]
 
@@ -196,12 +200,20 @@ def test_a_test_file_with_known_pairs_is_refused(run: Run) -> None:
 
 def test_runs_of_one_test_set_are_compared_and_others_refused(run: Run, tmp_path: Path) -> None:
     small = train(random_world(), Settings(components=("popularity",), control=False), tmp_path / "p")
+    before = times_opened(run)
     table = compare([run, small], k=10)
+    assert table["test_opened"].tolist() == [before + 1, 1] == [times_opened(r) for r in (run, small)]
     assert table["mean"].iloc[0] == 0
     assert table["mean"].iloc[1] < 0
     other = train(random_world(), Settings(components=("popularity",), control=False, seed=3), tmp_path / "q")
     with pytest.raises(UserError, match="judges other test likes"):
         compare([run, other], k=10)
+    evaluate(small, k=10).save(small)
+    compare([small, small], k=10)
+    facts = json.loads((small.path / "report.json").read_text())
+    assert facts["test_opened"] == 4  # once compared, evaluated, and compared with itself
+    assert facts["calibration"]["table"]  # what the evaluation wrote is still there
+    assert times_opened(other) == 0
 
 
 def test_models_without_a_component_have_weights_of_their_own(run: Run) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_core.data import Histories
+from recsys_core.explain import _ranks
 from recsys_core.explain._ranks import Floats, Ints, additive, leads_in, ranks_in, trimmed
 from recsys_core.explain.subject import Subject, shares
-from recsys_core.ranking import hide, top_k
+from recsys_core.ranking import top_k
 from recsys_core.scorers.base import Scores
 
 MOST_TRIED = 64  # additions that are scored for real in one step; the others are estimated to lead to no better rank
@@ -59,7 +60,7 @@ def extended(history: Histories, sets: NDArray[np.int64], *, met: bool = True) -
 
 def scored(subject: Subject, sets: NDArray[np.int64], *, met: bool = True) -> Scores:
     """Logits (m, n_items) after (m, t) additions, -inf where an item is no candidate: added ones are none."""
-    out = hide(subject.model.score(extended(subject.history, sets, met=met)), subject.hidden[np.zeros(len(sets), np.int64)])
+    out = _ranks.scored(subject.model, extended(subject.history, sets, met=met), subject.hidden)
     if met:
         np.put_along_axis(out, sets, -np.inf, axis=1)
     return out

@@ -40,7 +40,8 @@ def scores(subject: Subject, masks: Masks | None = None) -> Scores:
 
 def scored(model: Hybrid, rows: Histories, hidden: Histories) -> Scores:
     """Logits of any rows under one row of `hidden`, -inf where an item is no candidate."""
-    return hide(model.score(rows), hidden[np.zeros(len(rows), np.int64)])
+    frozen = hidden[np.zeros(len(rows), np.int64)]
+    return hide(model.score(rows, hidden=frozen), frozen)
 
 
 def ranks_in(listed: Scores, item: int) -> Ints:

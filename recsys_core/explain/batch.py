@@ -43,7 +43,7 @@ def explain_pairs(
     for user, items in by_user.items():
         (row,), codes = run.dataset.users.codes([user], "user"), run.dataset.items.codes(items, "item")
         first = subject_of(run, run.histories[[row]], run.hidden[[row]], int(codes[0]), weights)
-        together = shares(first.model, first.history, codes)
+        together = shares(first.model, first.history, codes, first.hidden)
         for n, item in enumerate(items):
             about = replace(first, item=int(codes[n])).with_shares(together.of(n))
             found = answer(run, about, question, method, budget or Budget(), seed)

@@ -55,13 +55,17 @@ class Shares:
         return np.einsum("jic,ic->ji", self.past, weights), blend.base(self.cold) + (weights * self.prior).sum(axis=1)
 
 
-def shares(model: Hybrid, history: Histories, items: NDArray[np.int64]) -> Shares:
-    """All closed forms of one history row and `items`; no text is read and nothing is sampled."""
+def shares(model: Hybrid, history: Histories, items: NDArray[np.int64], hidden: Histories | None = None) -> Shares:
+    """All closed forms of one history row and `items`; nothing is sampled. `hidden`: what the list leaves out."""
     past = np.zeros((len(history.items), len(items), len(model.names)))
     prior, linear = np.zeros(past.shape[1:]), np.zeros(len(model.names), bool)
     for c, scorer in enumerate(model.components.values()):
         linear[c] = scorer.linear
-        prior[:, c] = scorer.prior(items) if scorer.linear else scorer.score(history, items)[0]
+        prior[:, c] = (
+            scorer.prior(items)
+            if scorer.linear
+            else scorer.score_beyond(history, history if hidden is None else hidden, items)[0]
+        )
         if scorer.linear:
             past[..., c] = scorer.contributions(history, items)
     mu, sigma = np.array(model.blend.mu), np.array(model.blend.sigma)
@@ -98,7 +102,7 @@ class Subject:
 
     @cached_property
     def shares(self) -> Shares:
-        return shares(self.model, self.history, np.array([self.item]))
+        return shares(self.model, self.history, np.array([self.item]), self.hidden)
 
     @property
     def blend(self) -> Blend:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -190,7 +189,7 @@ class Trainer:
         return self.encoder is not None and self.epoch > self.config.warmup
 
     def _one_epoch(self) -> None:
-        start, self.epoch = time.monotonic(), self.epoch + 1
+        self.epoch += 1
         loss = self._pass()
         if self.tuning and self.encoder:
             vectors = np.nan_to_num(self.encoder.encode(self.texts, max_length=self.config.max_length))
@@ -202,8 +201,7 @@ class Trainer:
             self.kept = {name: p.detach().clone() for name, p in {**self.trained, "bank": self.bank}.items()}
         else:
             self.stale += 1
-        seconds = round(time.monotonic() - start, 3)
-        self.history.append({"epoch": self.epoch, "loss": loss, "metric": "ndcg@10", "value": value, "seconds": seconds})
+        self.history.append({"epoch": self.epoch, "loss": loss, "metric": "ndcg@10", "value": value})
 
     def _pass(self) -> float:
         """One pass over users with two likes or more (at most `epoch_users`), in four steps at least; the mean loss."""

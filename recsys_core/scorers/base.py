@@ -35,6 +35,7 @@ class Scorer(ABC):
     reads_text: ClassVar[bool] = False  # whether permuting item texts may change its scores
     search: ClassVar[dict[str, tuple[Any, ...]]] = {}  # settings to try on validation data, one key after the other
     only_scoring: ClassVar[tuple[str, ...]] = ("decay",)  # keys that `fit` does not read, so trying them needs no new fit
+    fits_once: ClassVar[bool] = False  # too costly to fit again when validation likes become known: `extend` takes them in
 
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config
@@ -52,6 +53,22 @@ class Scorer(ABC):
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         """Scores of `items` (default all) for each history row, (n_rows, len(items)) float32, higher is better, NaN = cannot."""
 
+    def extend(self, dataset: Dataset, rng: np.random.Generator) -> Self:
+        """A scorer of the same settings that knows more data, this one unchanged; those that `fits_once` keep what was costly."""
+        return type(self)(self.config).fit(dataset, rng)
+
+    def shortlist(self, histories: Histories, hidden: Histories) -> NDArray[np.int64] | None:
+        """The only items of each row that are scored, (n_rows, M), most promising first, -1 behind the end; None: no limit."""
+        return None
+
+    def score_beyond(self, histories: Histories, hidden: Histories, items: NDArray[np.int64] | None = None) -> Scores:
+        """`score` for lists that leave `hidden` (same rows) out, so that no place of a short-list goes to what is never shown."""
+        return self.score(histories, items)
+
+    def pinned(self, items: NDArray[np.int64]) -> Self:
+        """This scorer with `items` as the short-list of every row: their scores stay defined while past items are masked."""
+        return self
+
     @property
     def linear(self) -> bool:
         """Whether a score is `prior` plus one of `contributions` for each past item, exactly."""
@@ -67,10 +84,6 @@ class Scorer(ABC):
         A row's size and ages stay as they are, so this is also each past item's Shapley value against the emptied history.
         """
         raise NotImplementedError(f"{type(self).__module__} is not linear in the history")
-
-    def score_item(self, histories: Histories, item: int) -> NDArray[np.float32]:
-        """(n_rows,) scores of one item, also where `score` leaves it to a short-list; what explanations by masking ask."""
-        return self.score(histories, np.array([item]))[:, 0]
 
     def learned(self) -> dict[str, Any]:
         """Arrays and sparse matrices that `fit` left, by attribute name."""

@@ -1,16 +1,20 @@
 """BERT reads a history and an item together and says how likely the item is liked (pair classification, Devlin et al. 2019).
 
 Labels are interactions: a user's like against items drawn from outside the user's history. It is costly, so only a short-list of
-each row has scores; the others are NaN. score = logit; sigmoid(score) is the probability that the loss trained, among such pairs.
+each row has scores, which a linear model of its own finds (EASE); the others are NaN. score = logit; sigmoid(score) is the
+probability that the loss trained, among such pairs.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import hashlib
 import json
-import logging
+import re
+import threading
 import time
-from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,31 +23,37 @@ from numpy.typing import NDArray
 
 from recsys_core.data import Dataset, Histories, rank_in_group
 from recsys_core.errors import UserError
+from recsys_core.ranking import hide, top_k
 from recsys_core.scorers._towers import deterministic
 from recsys_core.scorers.base import Scorer, Scores
+from recsys_core.scorers.ease import Model as Ease
 from recsys_core.text import load_tokenizer, locate, pick_device, quiet
 
 if TYPE_CHECKING:
     import torch
 
-Shortlist = Callable[[Histories], NDArray[np.int64]]  # (n_rows, M) items, best first; -1 where there are fewer
-log = logging.getLogger(__name__)
+TIE = 1e-6  # what the most popular item has more than one nobody likes: it orders the short-list of an empty history
+REMEMBERED = 100_000  # scores of pairs that are kept, the latest ones
+_scores: dict[tuple[bytes, str, str], float] = {}  # by network, history text and item text, all that a score depends on
+_lock = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
 class CrossEncoderConfig:
     encoder: str = "minilm"  # or a local folder, or a name on the model hub
-    epochs: int = 3
+    layers: int = 3  # upper layers that are trained; with more than the encoder has also its embeddings
+    epochs: int = 2
     patience: int = 1  # epochs without a better dev AUC
     lr: float = 2e-5  # Devlin et al. 2019
     weight_decay: float = 0.01
     batch_size: int = 32  # pairs
     negatives: int = 1  # items drawn for each like
-    max_pairs: int = 4000  # likes and negatives of all users together
+    max_pairs: int = 2000  # likes and negatives of all users together; a quarter as many choose the epoch
     max_seconds: float = 0.0  # stops training there; 0: no limit, so that a seed decides the result
     max_history: int = 10  # latest items whose texts are read
-    max_length: int = 128  # tokens of a pair
-    candidates: int = 50  # items of a row that are scored
+    max_length: int = 64  # tokens of a pair
+    candidates: int = 20  # items of a row that are scored
+    judges: int = 300  # users that judge and calibrate a run with this component; each costs as many pairs as `candidates`
     device: str = "auto"
 
 
@@ -84,36 +94,41 @@ def make_pairs(likes: Histories, usable: NDArray[np.bool_], config: CrossEncoder
 
 
 class Model(Scorer):
-    """Learned: popularity_ (n_items,) likes, texts_ (the item texts, UTF-8 JSON), and the network, saved in folder/encoder.
+    """Learned: popularity_ (n_items,) likes, texts_ (the item texts, UTF-8 JSON); the network, saved in folder/encoder; and the
+    model that finds short-lists, saved in folder/finder. After `fit`, `history` holds one dict an epoch.
 
-    After `fit`, `history` holds one dict an epoch. Set `shortlist` to choose which items of a row are scored (not saved); the
-    default is the most popular items outside the history.
+    The network is trained once; when more likes become known, `extend` fits the finder on them.
     """
 
     Config = CrossEncoderConfig
     reads_text = True
+    fits_once = True
     popularity_: NDArray[np.float32]
     texts_: NDArray[np.uint8]
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
-        self.shortlist: Shortlist | None = None
         self.history: list[dict[str, Any]] = []
         self._net: Any = None
         self._tokenizer: Any = None
         self._folder: Path | None = None  # of weights that are not yet loaded
+        self._digest = b""  # of the weights and of how pairs are cut
+        self._finder = Ease()
+        self._pinned: NDArray[np.int64] | None = None
 
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         import torch
 
         likes = dataset.histories()
         self.history = []
-        self.popularity_ = np.bincount(likes.items, minlength=likes.n_items).astype(np.float32)
+        self._find(dataset, likes, rng)
         self.texts_ = np.frombuffer(json.dumps([t.strip() for t in dataset.catalog.texts]).encode(), np.uint8).copy()
         users = rng.permutation(np.flatnonzero(likes.lengths >= 2))
         n_dev = max(1, len(users) // 10)
         usable = np.array([bool(t) for t in self._texts()])
-        train, dev = (make_pairs(likes[part], usable, self.config, rng) for part in (users[n_dev:], users[:n_dev]))
+        few = dataclasses.replace(self.config, max_pairs=self.config.max_pairs // 4)
+        train = make_pairs(likes[users[n_dev:]], usable, self.config, rng)
+        dev = make_pairs(likes[users[:n_dev]], usable, few, rng)
         if not len(train):
             raise UserError("cross_encoder: no two users like two items with text each; there is nothing to learn from")
         device = pick_device(self.config.device)
@@ -124,6 +139,16 @@ class Model(Scorer):
             self._train(train, dev, rng)
         return self
 
+    def _find(self, dataset: Dataset, likes: Histories, rng: np.random.Generator) -> None:
+        self.popularity_ = np.bincount(likes.items, minlength=likes.n_items).astype(np.float32)
+        self._finder = Ease().fit(dataset, rng)
+
+    def extend(self, dataset: Dataset, rng: np.random.Generator) -> Self:
+        """The same network with short-lists that know the dataset's likes too."""
+        model = copy.copy(self)
+        model._find(dataset, dataset.histories(), rng)
+        return model
+
     def _open(self, folder: Path, device: str) -> None:
         import torch
         from transformers import AutoModelForSequenceClassification
@@ -133,18 +158,26 @@ class Model(Scorer):
                 folder, num_labels=1, use_safetensors=True, dtype=torch.float32, ignore_mismatched_sizes=True
             )
         self._net, self._tokenizer, self._folder = net.to(device).eval(), load_tokenizer(folder), None
+        self._digest = self._hash()
+
+    def _hash(self) -> bytes:
+        h = hashlib.sha256(str(self.tokens).encode())
+        for name, p in self._net.state_dict().items():
+            h.update(name.encode() + p.detach().cpu().numpy().tobytes())
+        return h.digest()
 
     def _train(self, train: Pairs, dev: Pairs, rng: np.random.Generator) -> None:
         import torch
 
         c, start = self.config, time.monotonic()
-        optimizer = torch.optim.AdamW(self._net.parameters(), lr=c.lr, weight_decay=c.weight_decay)
+        self._freeze()
+        trained = [p for p in self._net.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=c.lr, weight_decay=c.weight_decay)
         best, kept, stale = -np.inf, None, 0
         for epoch in range(1, c.epochs + 1):
             loss = self._one_epoch(train[rng.permutation(len(train))], optimizer, start)
             value = self.dev_auc(dev)
-            seconds = round(time.monotonic() - start, 3)
-            self.history.append({"epoch": epoch, "loss": loss, "metric": "auc", "value": value, "seconds": seconds})
+            self.history.append({"epoch": epoch, "loss": loss, "metric": "auc", "value": value})
             if not value <= best:  # higher, or NaN where there is no dev pair
                 best, stale, kept = value, 0, {k: v.detach().clone() for k, v in self._net.state_dict().items()}
             else:
@@ -152,6 +185,15 @@ class Model(Scorer):
             if stale > c.patience or self._late(start):
                 break
         self._net.load_state_dict(kept)
+        self._digest = self._hash()
+
+    def _freeze(self) -> None:
+        """Only the upper `layers` and the head are trained: lower ones say what words mean, and cost as much."""
+        depth = int(getattr(self._net.config, "num_hidden_layers", 0))
+        for name, p in self._net.named_parameters():
+            found = re.search(r"layer\.(\d+)\.", name)
+            height = int(found[1]) + 1 if found else 0 if "embeddings" in name else depth + 1
+            p.requires_grad_(height > depth - self.config.layers)
 
     def _late(self, start: float) -> bool:
         return 0 < float(self.config.max_seconds) < time.monotonic() - start
@@ -222,10 +264,13 @@ class Model(Scorer):
 
     def score_pairs(self, histories: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Score of `items[n]` for history row n, (n,) float32; NaN for an item without text."""
+        self._ready()
+        return self._score_texts(self.history_texts(histories), items)
+
+    def _score_texts(self, pasts: list[str], items: NDArray[np.int64]) -> NDArray[np.float32]:
         import torch
 
-        self._ready()
-        pasts, candidates = self.history_texts(histories), self._item_texts(items)
+        candidates = self._item_texts(items)
         out = np.full(len(items), np.nan, np.float32)
         order = [n for n in np.argsort([-len(p) - len(c) for p, c in zip(pasts, candidates, strict=True)]) if candidates[n]]
         with torch.inference_mode():
@@ -236,33 +281,55 @@ class Model(Scorer):
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         """Logits of each row's short-list, NaN elsewhere."""
-        chosen = (self.shortlist or self.popular)(histories)
-        wanted = (chosen >= 0) & (True if items is None else np.isin(chosen, items))
-        row, place = np.nonzero(wanted)
+        return self.score_beyond(histories, histories, items)
+
+    def score_beyond(self, histories: Histories, hidden: Histories, items: NDArray[np.int64] | None = None) -> Scores:
+        self._ready()
+        chosen = self.shortlist(histories, hidden)
+        row, place = np.nonzero((chosen >= 0) & (True if items is None else np.isin(chosen, items)))
+        pasts = self.history_texts(histories)
         out = np.full(histories.shape, np.nan, np.float32)
-        out[row, chosen[row, place]] = self.score_pairs(histories[row], chosen[row, place])
+        out[row, chosen[row, place]] = self._remembered([pasts[n] for n in row], chosen[row, place])
         return out if items is None else out[:, items]
 
-    def popular(self, histories: Histories) -> NDArray[np.int64]:
-        """The default short-list: each row's `candidates` most liked items outside its history, (n_rows, M), -1 = no more."""
-        m = min(self.config.candidates, histories.n_items)
-        order = np.argsort(-self.popularity_, kind="stable")
-        out = np.full((len(histories), m), -1, np.int64)
-        for n in range(len(histories)):
-            mine = histories.items[histories.indptr[n] : histories.indptr[n + 1]]
-            near = order[: m + len(mine)]
-            new = near[~np.isin(near, mine)][:m]
-            out[n, : len(new)] = new
-        return out
+    def _remembered(self, pasts: list[str], items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Scores of pairs, of which only those are computed that nobody has asked for lately."""
+        texts = self._texts()
+        keys = [(self._digest, past, texts[n]) for past, n in zip(pasts, items, strict=True)]
+        with _lock:
+            known = {key: _scores[key] for key in keys if key in _scores}
+        new = np.array([n for n, key in enumerate(keys) if key not in known], np.int64)
+        if len(new):
+            fresh = self._score_texts([pasts[n] for n in new], items[new]).tolist()
+            known |= zip((keys[n] for n in new), fresh, strict=True)
+            with _lock:
+                _scores.update({keys[n]: known[keys[n]] for n in new})
+                for key in list(islice(_scores, max(len(_scores) - REMEMBERED, 0))):
+                    del _scores[key]
+        return np.array([known[key] for key in keys], np.float32)
+
+    def shortlist(self, histories: Histories, hidden: Histories) -> NDArray[np.int64]:
+        """The `candidates` items with text that the finder likes best and that are not hidden; popularity decides ties."""
+        if self._pinned is not None:
+            return np.tile(self._pinned, (len(histories), 1))
+        found = self._finder.score(histories) + TIE * self.popularity_ / max(float(self.popularity_.max()), 1.0)
+        found[:, [not text for text in self._texts()]] = np.nan
+        return top_k(hide(found, hidden), self.config.candidates)
+
+    def pinned(self, items: NDArray[np.int64]) -> Self:
+        model = copy.copy(self)
+        model._pinned = items
+        return model
 
     def _ready(self) -> None:
         if self._net is None and self._folder is not None:
             self._open(self._folder, pick_device(self.config.device))
 
     def save(self, folder: Path) -> None:
-        """As any scorer; the network and its tokenizer go into folder/encoder."""
+        """As any scorer; the network and its tokenizer go into folder/encoder, what finds short-lists into folder/finder."""
         self._ready()
         super().save(folder)
+        self._finder.save(folder / "finder")
         with quiet():
             self._net.save_pretrained(folder / "encoder")
         self._tokenizer.save_pretrained(folder / "encoder")
@@ -270,5 +337,5 @@ class Model(Scorer):
     @classmethod
     def load(cls, folder: Path) -> Self:
         model = super().load(folder)
-        model._folder = folder / "encoder"
+        model._folder, model._finder = folder / "encoder", Ease.load(folder / "finder")
         return model

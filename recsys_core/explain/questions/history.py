@@ -28,12 +28,13 @@ def value(subject: Subject, masks: NDArray[np.bool_]) -> Floats:
     """(m, n_past) masks -> (m,) logits of the item; the seen-filter plays no part in it."""
     each, rest = subject.shares.history(subject.blend)
     out = rest[0] + masks @ each[:, 0]
-    curved = _curved(subject)
+    curved, item = _curved(subject), np.array([subject.item])
     if curved:
         rows = subject.masked(masks)
         for c in curved:
             scorer = list(subject.model.components.values())[c]
-            z = (scorer.score_item(rows, subject.item).astype(np.float64) - subject.blend.mu[c]) / subject.blend.sigma[c]
+            raw = scorer.pinned(item).score(rows, item)[:, 0].astype(np.float64)  # scored under any mask, short-list or not
+            z = (raw - subject.blend.mu[c]) / subject.blend.sigma[c]
             out += subject.weights[c] * (np.nan_to_num(z) - subject.shares.z[0, c])  # its whole z is in `rest`
     return np.asarray(out, np.float64)
 
