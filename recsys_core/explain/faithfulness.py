@@ -42,7 +42,7 @@ FILES = ("faithfulness.parquet", "faithfulness.json")
 JUDGED = ("exact", "shap")  # those that a reader is shown by default
 BETTER = {"del": -1, "ins": 1}  # figures looked at, with `most` past items; +1 = higher is better
 EPSILON = 0.05  # so much exact may lose to the best: if the model is additive it is the optimum of both, up to ties and rounding
-FAR = 0.25  # least distance to a floor; on films it is 1 to random and 0.6 to popularity, and a constant or noise cannot have it
+FAR = 0.25  # least distance to a floor; on films it is twice that to popularity, and a constant or noise cannot have it
 
 
 class Figure(NamedTuple):
