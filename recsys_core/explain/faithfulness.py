@@ -1,0 +1,386 @@
+"""Which explainer tells the truth? Take out of a history what it credits most, and see whether the recommendation falls.
+
+In: a run. Out: a Scoreboard of every explainer on each sampled user's first recommendation, floors beside it. Deletion and
+insertion as in LXR (Barkan et al. 2024), with fixed numbers of past items as in FidelityMetrics4XRec (SIGIR 2025).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from recsys_core import metrics
+from recsys_core.errors import UserError
+from recsys_core.explain import answer, explainers, questions
+from recsys_core.explain._ranks import ranks_in, scores
+from recsys_core.explain.game import Budget
+from recsys_core.explain.subject import Subject
+from recsys_core.hybrid import sigmoid
+from recsys_core.recommend import recommend
+
+if TYPE_CHECKING:
+    from recsys_core.run import Run
+
+Floats = NDArray[np.float64]
+DEPTHS = (1, 5, 10)  # lists in which an item is looked for, beside the one asked for
+FLOORS = ("random", "popularity")  # they do not look at the model
+FILES = ("faithfulness.parquet", "faithfulness.json")
+
+# The gate. Figures are compared as shares of the way from random credit (0) to the best method (1), since how far a score falls
+# depends on the data. Ranks are shown but not judged: with few past items taken out they may not move at all.
+JUDGED = ("exact", "shap")  # those that a reader is shown by default
+BETTER = {"del": -1, "ins": 1}  # figures looked at, with `most` past items; +1 = higher is better
+EPSILON = 0.05  # so much exact may lose to the best: if the model is additive it is the optimum of both, up to ties and rounding
+FAR = 0.25  # least distance to a floor; on films it is twice that to popularity, and a constant or noise cannot have it
+
+
+class Figure(NamedTuple):
+    """k: length of the list, ke: past items taken out or left in; 0 = does not apply."""
+
+    metric: str
+    k: int = 0
+    ke: int = 0
+
+
+@dataclass(frozen=True)
+class Scoreboard:
+    """Args:
+    rows: one row a figure: method, metric, k, ke, mean, low, high, n; k and ke are missing where they do not apply. Metrics, all
+        with the seen-filter of the whole history, so that what is taken out does not become a candidate:
+        pos: is the item still in the top k without the ke most credited past items (0-1, lower is better);
+        neg: the same without the ke least credited (0-1, higher is better);
+        del: probability without the ke most credited, divided by the probability shown (>= 0, lower is better);
+        ins: probability with only the ke most credited, divided by the probability shown (>= 0, higher is better; above 1 where
+            the others speak against the item);
+        cndcg: 1 / log2(1 + rank) without the ke most credited (0-1, lower is better);
+        stability: Spearman correlation of the contributions under different seeds (-1 to 1, higher is better);
+        evaluations, seconds, cpu_seconds: of one explanation, its closed form included.
+    agreement: Spearman correlation between the contributions of two methods: a, b, mean, low, high, n.
+    gaps: how much better than a floor a method is in del and ins with `most` past items, paired by user: method, floor, metric,
+        mean, low, high, n; above 0 = better.
+    settings: how it was made.
+
+    Intervals are 95% bootstrap intervals over users. Ratios are of probabilities and not of log-odds: log-odds change their sign.
+    """
+
+    rows: pd.DataFrame
+    agreement: pd.DataFrame
+    gaps: pd.DataFrame
+    settings: dict[str, Any]
+
+    @property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(self.rows["method"]))
+
+    def mean(self, method: str, metric: str, k: int = 0, ke: int = 0) -> float:
+        return float(self._row(method, metric, k, ke)["mean"])
+
+    def interval(self, method: str, metric: str, k: int = 0, ke: int = 0) -> tuple[float, float]:
+        row = self._row(method, metric, k, ke)
+        return float(row["low"]), float(row["high"])
+
+    def _row(self, method: str, metric: str, k: int, ke: int) -> pd.Series[Any]:
+        r = self.rows
+        found = r[(r.method == method) & (r.metric == metric) & (r.k.fillna(0) == k) & (r.ke.fillna(0) == ke)]
+        if len(found) != 1:
+            raise KeyError(f"no figure {metric} of {method} at k={k}, ke={ke}")
+        return found.iloc[0]
+
+    def table(self) -> pd.DataFrame:
+        """One row a method, what a reader looks at first; seconds as milliseconds."""
+        k, most = self.settings["k"], self.settings["most"]
+        steps = sorted({1, (most + 1) // 2, most})
+        columns = {f"pos@{k} -{e}": ("pos", k, e, 1) for e in steps}
+        columns |= {f"neg@{k} -{most}": ("neg", k, most, 1)}
+        columns |= {f"{m} {sign}{most}": (m, 0, most, 1) for m, sign in (("del", "-"), ("ins", "+"), ("cndcg", "-"))}
+        columns |= {"stability": ("stability", 0, 0, 1), "evaluations": ("evaluations", 0, 0, 1)}
+        columns |= {"ms": ("seconds", 0, 0, 1000), "cpu ms": ("cpu_seconds", 0, 0, 1000)}
+        found = {name: [self.mean(m, *at) * unit for m in self.methods] for name, (*at, unit) in columns.items()}
+        return pd.DataFrame(found, index=pd.Index(self.methods, name="method"))
+
+    def text(self) -> str:
+        """For a terminal: the table, how far the methods agree, and the verdict."""
+        s = self.settings
+        head = f"{s['users']} users, first recommendations; -n: without the n most (neg: least) credited, +n: with these alone"
+        marks = "lower is better: pos, del, cndcg; higher: neg, ins, stability"
+        pairs = self.agreement.pivot_table(index="a", columns="b", values="mean", sort=False).rename_axis(
+            index=None, columns=None
+        )
+        agreement = f"agreement (Spearman):\n{pairs.to_string(float_format='%.2f', na_rep='')}\n\n" if len(pairs) else ""
+        table = self.table().to_string(float_format="%.3f")
+        judged = verdict(self).text() if _can_judge(self) else "no verdict: it needs exact or shap, random and popularity"
+        return f"\n{head}\n{marks}\n\n{table}\n\n{agreement}{judged}"
+
+    def save(self, run: Run) -> None:
+        """Write faithfulness.parquet and faithfulness.json into the run, each whole; `load` refuses one of each of two boards."""
+        table, facts = (run.path / name for name in FILES)
+        parts = [file.with_name(f"{file.name}.{os.getpid()}.part") for file in (table, facts)]
+        pairs = {"agreement": _records(self.agreement), "gaps": _records(self.gaps)}
+        try:
+            self.rows.to_parquet(parts[0], index=False)
+            told = {"settings": self.settings, **pairs, "sha256": _digest(parts[0])}
+            parts[1].write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+            for part, file in zip(parts, (table, facts), strict=True):
+                os.replace(part, file)
+        finally:
+            for part in parts:
+                part.unlink(missing_ok=True)
+
+
+def load(run: Run) -> Scoreboard:
+    """What `Scoreboard.save` wrote. Raises UserError if there is none, or half of one."""
+    table, facts = (run.path / name for name in FILES)
+    try:
+        told = json.loads(facts.read_text(encoding="utf-8"))
+        if told["sha256"] != _digest(table):
+            raise UserError(f"{table}: does not belong to {facts.name}; make the scoreboard again")
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: no scoreboard yet; make one with faithfulness.scoreboard(run).save(run)") from None
+    agreement, gaps = _frame(told["agreement"], ("a", "b")), _frame(told["gaps"], ("method", "floor", "metric"))
+    return Scoreboard(pd.read_parquet(table), agreement, gaps, told["settings"])
+
+
+def _frame(records: list[dict[str, Any]], keys: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.DataFrame(records, columns=[*keys, *metrics.Interval._fields])
+    return table.astype({"mean": float, "low": float, "high": float, "n": int})
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain values, NaN as None."""
+    return [{str(k): None if v != v else v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def scoreboard(
+    run: Run,
+    *,
+    users: int = 100,
+    k: int = 5,
+    most: int = 5,
+    methods: Sequence[str] | None = None,
+    budget: Budget | None = None,
+    seeds: int = 3,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> Scoreboard:
+    """Judge explainers on the question `history` of a random sample of users.
+
+    Args:
+        users: so many at most, of those with more than `most` past items and a recommendation.
+        k: the list whose figures the table shows; those of DEPTHS are there too.
+        most: past items taken out at most; figures are for 1, 2, ..., most.
+        methods: default: every explainer that can meet the game of every sampled user.
+        budget: of a sampled explainer (default: 100 evaluations).
+        seeds: repetitions with other seeds, for the stability (NaN with one); the first is judged on the other figures.
+        say: told how far it is, now and then.
+
+    Raises:
+        UserError: a number below 1, nobody with such a history, or a method that is unknown or cannot meet a game.
+    """
+    for name, value in (("users", users), ("k", k), ("most", most), ("seeds", seeds)):
+        if value < 1:
+            raise UserError(f"{name} must be 1 or more, not {value}")
+    rng = np.random.default_rng(seed)
+    subjects = _sample(run, users, most, rng)
+    able = list(dict.fromkeys(methods or _able(subjects)))
+    depths, limit = sorted({*DEPTHS, k}), budget or Budget()
+    _explained(subjects[0], able, limit, [0])  # what a package does when it is first used is not the cost of an explanation
+    found: list[dict[str, dict[Figure, float]]] = []
+    pairs: list[Floats] = []
+    for n, about in enumerate(subjects):
+        turns = [int(s) for s in rng.integers(2**31, size=seeds)]  # own seeds a user, so that users are independent
+        told, credit = _explained(about, able, limit, turns)
+        judged = fidelity(about, credit[:, 0], rng.random(len(about.history.items)), ks=depths, most=most)
+        pairs.append(correlations(credit))
+        for m, name in enumerate(able):
+            told[name] |= {figure: float(values[m]) for figure, values in judged.items()}
+            told[name][Figure("stability")] = float(pairs[-1][m, m])
+        found.append(told)
+        if (n + 1) % 25 == 0 or n + 1 == len(subjects):
+            say(f"explained {n + 1} of {len(subjects)} users with {len(able)} methods")
+    settings = {"question": "history", "users": len(subjects), "k": k, "most": most, "seeds": seeds, "seed": seed}
+    told_of = (_rows(found, able, seed), _agreement(pairs, able, seed), _gaps(found, able, most, seed))
+    return Scoreboard(*told_of, settings | {"budget": asdict(limit)})
+
+
+def _sample(run: Run, users: int, most: int, rng: np.random.Generator) -> list[Subject]:
+    """Users with more than `most` past items, each with the item that stands first in the list."""
+    enough = np.flatnonzero(run.histories.lengths > most)
+    found = []
+    for user in np.sort(rng.permutation(enough)[:users]):
+        history, hidden = run.histories[[user]], run.hidden[[user]]
+        item = int(recommend(run.model, history, hidden, k=1).items[0, 0])
+        found += [answer.subject_of(run, history, hidden, item)] if item >= 0 else []
+    if not found:
+        raise UserError(f"most = {most}: no user with {most + 1} or more past items has a recommendation; take a smaller one")
+    return found
+
+
+def _able(subjects: Sequence[Subject]) -> list[str]:
+    """Explainers that can meet every subject's game, so that all are judged on the same users."""
+    games = [questions.ask("history", about) for about in subjects]
+    return [name for name in explainers.names() if not any(explainers.unable(name, game) for game in games)]
+
+
+def _explained(
+    about: Subject, methods: Sequence[str], budget: Budget, seeds: Sequence[int]
+) -> tuple[dict[str, dict[Figure, float]], Floats]:
+    """Mean cost of one explanation by each method, and contributions (methods, seeds, p)."""
+    told, credit = {}, np.zeros((len(methods), len(seeds), len(about.history.items)))
+    for m, name in enumerate(methods):
+        evaluations, wall, cpu = 0, time.perf_counter(), time.process_time()
+        for s, seed in enumerate(seeds):
+            game = questions.ask("history", replace(about))  # a copy: nothing that an earlier method computed is there
+            found = explainers.attribute(game, name, budget, seed)
+            credit[m, s], evaluations = found.contributions, evaluations + found.evaluations
+        spent = (evaluations, time.perf_counter() - wall, time.process_time() - cpu)
+        names = ("evaluations", "seconds", "cpu_seconds")
+        told[name] = {Figure(n): v / len(seeds) for n, v in zip(names, spent, strict=True)}
+    return told, credit
+
+
+def fidelity(about: Subject, credit: Floats, keys: Floats, *, ks: Sequence[int], most: int) -> dict[Figure, Floats]:
+    """pos, neg, del, ins and cndcg of several explanations of one subject, (m,) values each; one call of the model for all.
+
+    Args:
+        credit: (m, p) contributions of the past items.
+        keys: (p,) random numbers that order past items of equal credit, so that their place in the history does not.
+        ks, most: lengths of lists; past items to take out at most, below p.
+    """
+    m, p = credit.shape
+    place = np.argsort(np.lexsort((np.broadcast_to(keys, (m, p)), -levels(credit)), axis=1), axis=1)  # 0 = most credited
+    steps = np.arange(1, most + 1)[:, None, None]
+    masks = np.stack([place >= steps, place < p - steps, place < steps])  # (3, most, m, p): del, neg, ins
+    asked, where = np.unique(np.concatenate([np.ones((1, p), bool), masks.reshape(-1, p)]), axis=0, return_inverse=True)
+    listed = scores(about, asked)
+    rank = ranks_in(listed, about.item).astype(np.float64)[where]
+    rank[rank == 0] = np.inf  # no candidate any more
+    logit = listed[where, about.item]
+    probability = np.where(np.isneginf(logit), np.nan, sigmoid(logit))  # NaN where nothing can score the item any more
+    without, less, _ = rank[1:].reshape(3, most, m)
+    deleted, _, inserted = (probability[1:] / probability[0]).reshape(3, most, m)
+    out: dict[Figure, Floats] = {}
+    for e in range(most):
+        out |= {Figure("pos", k, e + 1): (without[e] <= k).astype(float) for k in ks}
+        out |= {Figure("neg", k, e + 1): (less[e] <= k).astype(float) for k in ks}
+        out |= {Figure("del", 0, e + 1): deleted[e], Figure("ins", 0, e + 1): inserted[e]}
+        out[Figure("cndcg", 0, e + 1)] = 1 / np.log2(1 + without[e])
+    return out
+
+
+def levels(credit: Floats) -> Floats:
+    """Contributions (..., p) in units of the largest, rounded, so that what differs by rounding errors is equal."""
+    largest = np.abs(credit).max(axis=-1, keepdims=True, initial=0)
+    return np.asarray(np.round(credit / np.where(largest > 0, largest, 1), 9), np.float64)
+
+
+def correlations(credit: Floats) -> Floats:
+    """Spearman correlations of contributions (m, s, p), (m, m): between two methods the mean over pairs of their s seeds, and for
+    one method over pairs of different seeds. NaN where there is no pair, or all contributions of a method are equal."""
+    m, s, p = credit.shape
+    turn = rankdata(levels(credit).reshape(m * s, p), axis=1)
+    turn -= turn.mean(axis=1, keepdims=True)
+    size = np.sqrt((turn**2).sum(axis=1, keepdims=True))
+    turn = turn / np.where(size > 0, size, np.nan)
+    each: Floats = (turn @ turn.T).reshape(m, s, m, s)
+    own = np.arange(m)
+    out = each.mean(axis=(1, 3))
+    out[own, own] = (np.einsum("isit->i", each) - np.einsum("isis->i", each)) / (s * (s - 1)) if s > 1 else np.nan
+    return np.asarray(out, np.float64)
+
+
+def _rows(found: Sequence[dict[str, dict[Figure, float]]], methods: Sequence[str], seed: int) -> pd.DataFrame:
+    rows = [
+        {"method": name, **figure._asdict()} | _interval([told[name][figure] for told in found], seed)
+        for name in methods
+        for figure in found[0][name]
+    ]
+    table = pd.DataFrame(rows)
+    sizes = {name: table[name].astype("Int64").where(table[name] > 0) for name in ("k", "ke")}
+    return table.assign(**sizes)
+
+
+def _agreement(pairs: Sequence[Floats], methods: Sequence[str], seed: int) -> pd.DataFrame:
+    each = np.array(pairs)  # (users, m, m)
+    two = [(a, b) for a in range(len(methods)) for b in range(a + 1, len(methods))]
+    return _frame([{"a": methods[a], "b": methods[b]} | _interval(each[:, a, b], seed) for a, b in two], ("a", "b"))
+
+
+def _gaps(found: Sequence[dict[str, dict[Figure, float]]], methods: Sequence[str], most: int, seed: int) -> pd.DataFrame:
+    rows = []
+    for metric, sign in BETTER.items():
+        values = {name: sign * np.array([told[name][Figure(metric, 0, most)] for told in found]) for name in methods}
+        for floor in (name for name in FLOORS if name in methods):
+            rows += [
+                {"method": name, "floor": floor, "metric": metric} | _interval(values[name] - values[floor], seed)
+                for name in methods
+                if name != floor
+            ]
+    return _frame(rows, ("method", "floor", "metric"))
+
+
+def _interval(values: Any, seed: int) -> dict[str, float]:
+    """The same draws of users for every figure, so that figures can be compared."""
+    return metrics.bootstrap_interval(values, np.random.default_rng(seed))._asdict()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """checks: what was asked and answered, one sentence each, and whether the answer is good."""
+
+    checks: tuple[tuple[str, bool], ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(good for _, good in self.checks)
+
+    def text(self) -> str:
+        lines = [f"{'yes' if good else 'NO '}  {says}" for says, good in self.checks]
+        return "\n".join([f"verdict: {'faithful' if self.passed else 'NOT FAITHFUL'}", *lines])
+
+
+def _can_judge(board: Scoreboard) -> bool:
+    return set(FLOORS) <= set(board.methods) and any(name in board.methods for name in JUDGED)
+
+
+def verdict(board: Scoreboard) -> Verdict:
+    """Is exact within EPSILON of the best, and are exact and shap FAR from random and popularity, beyond chance (95%, paired)?
+
+    Exact need not beat the others: on a model that is linear in its history a well sampled explainer finds the same. Where exact
+    cannot be had, shap alone is judged. Raises UserError if the floors, or both of exact and shap, are not on the board.
+    """
+    if not _can_judge(board):
+        raise UserError(f"methods: a verdict needs exact or shap, and both {' and '.join(FLOORS)}; here are {board.methods}")
+    checks: list[tuple[str, bool]] = []
+    for metric, sign in BETTER.items():
+        values = {name: sign * board.mean(name, metric, 0, board.settings["most"]) for name in board.methods}
+        best = max(values, key=lambda name: values[name])
+        way = values[best] - values["random"]
+        if not way > 0:
+            checks.append((f"{metric}: no method is better than random credit", False))
+            continue
+        if "exact" in values:
+            loss = (values[best] - values["exact"]) / way
+            checks.append(
+                (f"{metric}: exact loses {loss:.1%} of the way to the best, {best} (at most {EPSILON:.0%})", loss <= EPSILON)
+            )
+        gaps = board.gaps[(board.gaps.metric == metric) & board.gaps.method.isin(JUDGED)]
+        for gap in gaps.to_dict("records"):
+            share = gap["mean"] / way
+            says = f"{metric}: {gap['method']} is {share:.1%} of the way better than {gap['floor']}"
+            checks.append((f"{says} (at least {FAR:.0%}, and not by chance)", bool(share >= FAR and gap["low"] > 0)))
+    return Verdict(tuple(checks))
