@@ -35,7 +35,7 @@ fmt: .venv/installed-dev  ## put style and format right
 
 bench: .venv/installed-dev  ## run the benchmarks on MovieLens-100K; results are written to benchmarks/results
 	$(BIN)/whyrec fetch ml-100k --out data/ml-100k
-	@set -e; for name in metric_agreement warm cold timing; do echo "$$name"; $(BIN)/python benchmarks/$$name.py; done
+	@set -e; for name in metric_agreement warm cold timing explain sentences; do echo "$$name"; $(BIN)/python benchmarks/$$name.py; done
 
 .venv/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

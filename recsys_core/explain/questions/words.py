@@ -20,6 +20,8 @@ MOST = 120  # words; what follows is hardly read: BERT takes 128 tokens
 def ask(subject: Subject) -> Game:
     """Value = the logit if the item's text (and title) read so. Components that read no text stay as they are.
 
+    The subject's catalogue must be the one that the model was trained with: its whole text has the vectors stored then.
+
     Raises UserError if the text has no word, or no component with a weight reads the texts of this item.
     """
     readers = text_readers(subject)
