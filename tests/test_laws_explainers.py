@@ -265,6 +265,14 @@ def test_progress_may_cancel() -> None:
         attribute(curved(), "loo", Budget(100, batch=2), progress=progress)
 
 
+@pytest.mark.parametrize("method", ["exact", "loo", "shap_exact"])
+def test_the_order_of_players_does_not_matter(method: str) -> None:
+    order = np.random.default_rng(0).permutation(6)
+    plain = curved()
+    other = game(lambda m: plain.value(m[:, np.argsort(order)] > 0.5), 6)  # player j there is player order[j] here
+    np.testing.assert_allclose(by(method)(other).contributions, by(method)(plain).contributions[order], atol=1e-12)
+
+
 def test_unknown_and_unable_methods_say_what_to_do() -> None:
     with pytest.raises(UserError, match=r"unknown explainer 'shapp'.*Did you mean 'shap'"):
         attribute(curved(), "shapp")

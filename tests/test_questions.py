@@ -270,3 +270,46 @@ def test_an_empty_history_has_an_explanation_without_players(data: Dataset, mode
     e = attribute(questions.ask("history", empty), explainers.best(questions.ask("history", empty)))
     assert e.contributions.size == 0
     assert e.gap == 0
+
+
+@pytest.mark.parametrize("question", questions.names())
+@pytest.mark.parametrize("method", explainers.names())
+def test_any_explainer_meets_any_question_it_can_answer(question: str, method: str, data: Dataset, model: Hybrid) -> None:
+    about = subject(data, model, 3, 6)
+    game = questions.ask(question, about)
+    reason = explainers.unable(method, game)
+    if reason:
+        with pytest.raises(UserError, match=f"{method} cannot explain {question} here"):
+            attribute(game, method)
+        return
+    e = attribute(game, method, Budget(60))
+    assert e.contributions.shape == (len(game.players),)
+    assert np.isfinite(e.contributions).all()
+    assert abs(e.output - about.logit) < 1e-9
+    assert abs(e.base + e.contributions.sum() + e.gap - e.output) < 1e-12
+    assert not np.isnan(e.fidelity) or method in ("random", "popularity", "ig")
+
+
+def test_the_pair_model_is_explained_by_sampling_words_and_history(data: Dataset, tiny: str) -> None:
+    """It scores a short-list only; under masks the explained item keeps its score."""
+    settings = {"epochs": 1, "max_pairs": 60, "batch_size": 8, "encoder": tiny, "candidates": 5}
+    cls = scorers.scorer_class("cross_encoder")
+    pair_model = cls(cls.Config(**settings)).fit(data, np.random.default_rng(0))
+    ease = scorers.scorer_class("ease")().fit(data, np.random.default_rng(0))
+    both = {"ease": ease, "cross_encoder": pair_model}
+    mu, sigma = constants(both, data.histories())
+    blend = Hybrid(both, Blend(tuple(both), mu, sigma, (0.5, 0.5), bias=-1.0), data.unmet)
+    about = subject(data, blend, 3, 0)
+    item = int(pair_model.shortlist(about.history, about.hidden)[0, 0])  # type: ignore[index]
+    about = replace(about, item=item)
+    shown = float(blend.score(about.history, np.array([item]), about.hidden)[0, 0])
+    assert abs(about.logit - shown) < 1e-5
+    game = questions.ask("history", about)
+    assert game.additive is None
+    e = attribute(game, "shap_permutation", Budget(60))
+    assert abs(e.output - shown) < 1e-5
+    assert abs(e.gap) < 1e-6
+    assert np.abs(e.contributions - about.shares.history(blend.blend)[0][:, 0]).max() > 1e-4  # more than ease alone
+    words = attribute(questions.ask("words", about), "exact")
+    assert abs(words.gap) < 1e-9
+    assert np.abs(words.contributions).max() > 1e-5

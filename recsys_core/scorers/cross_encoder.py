@@ -25,9 +25,9 @@ from recsys_core.data import Dataset, Histories, rank_in_group
 from recsys_core.errors import UserError
 from recsys_core.ranking import hide, top_k
 from recsys_core.scorers._towers import deterministic
-from recsys_core.scorers.base import Scorer, Scores
+from recsys_core.scorers.base import Scorer, Scores, TextReader
 from recsys_core.scorers.ease import Model as Ease
-from recsys_core.text import load_tokenizer, locate, pick_device, quiet
+from recsys_core.text import load_tokenizer, locate, mask_words, pick_device, quiet
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +93,7 @@ def make_pairs(likes: Histories, usable: NDArray[np.bool_], config: CrossEncoder
     return Pairs(histories, np.array(items, np.int64), np.array(labels, np.float32))
 
 
-class Model(Scorer):
+class Model(Scorer, TextReader):
     """Learned: popularity_ (n_items,) likes, texts_ (the item texts, UTF-8 JSON); the network, saved in folder/encoder; and the
     model that finds short-lists, saved in folder/finder. After `fit`, `history` holds one dict an epoch.
 
@@ -254,9 +254,12 @@ class Model(Scorer):
         return ["; ".join(filter(None, row)) for row in rows]
 
     def _item_texts(self, items: NDArray[np.int64]) -> list[str]:
-        """Item texts cut to half a pair, so that the history always has the other half."""
-        texts, half = self._texts(), self.tokens // 2
-        chosen = [texts[n] for n in items]
+        texts = self._texts()
+        return self._cut([texts[n] for n in items])
+
+    def _cut(self, chosen: list[str]) -> list[str]:
+        """Texts cut to half a pair, so that the history always has the other half."""
+        half = self.tokens // 2
         spans = self._tokenizer(chosen, truncation=True, max_length=half, add_special_tokens=False, return_offsets_mapping=True)[
             "offset_mapping"
         ]
@@ -265,13 +268,13 @@ class Model(Scorer):
     def score_pairs(self, histories: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Score of `items[n]` for history row n, (n,) float32; NaN for an item without text."""
         self._ready()
-        return self._score_texts(self.history_texts(histories), items)
+        return self._score_texts(self.history_texts(histories), self._item_texts(items))
 
-    def _score_texts(self, pasts: list[str], items: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _score_texts(self, pasts: list[str], candidates: list[str]) -> NDArray[np.float32]:
+        """(n,) scores of pairs of texts, NaN where the second is empty."""
         import torch
 
-        candidates = self._item_texts(items)
-        out = np.full(len(items), np.nan, np.float32)
+        out = np.full(len(candidates), np.nan, np.float32)
         order = [n for n in np.argsort([-len(p) - len(c) for p, c in zip(pasts, candidates, strict=True)]) if candidates[n]]
         with torch.inference_mode():
             for first in range(0, len(order), self.config.batch_size):
@@ -300,7 +303,7 @@ class Model(Scorer):
             known = {key: _scores[key] for key in keys if key in _scores}
         new = np.array([n for n, key in enumerate(keys) if key not in known], np.int64)
         if len(new):
-            fresh = self._score_texts([pasts[n] for n in new], items[new]).tolist()
+            fresh = self._score_texts([pasts[n] for n in new], self._item_texts(items[new])).tolist()
             known |= zip((keys[n] for n in new), fresh, strict=True)
             with _lock:
                 _scores.update({keys[n]: known[keys[n]] for n in new})
@@ -320,6 +323,15 @@ class Model(Scorer):
         model = copy.copy(self)
         model._pinned = items
         return model
+
+    def masks_for(self, words: list[str]) -> list[str]:
+        return mask_words(str(self.config.encoder), words)
+
+    def rewritten(self, history: Histories, item: int, texts: list[str], titles: list[str]) -> NDArray[np.float64]:
+        """(1, n_texts): it reads history and item together, so past items have no shares of their own."""
+        self._ready()
+        pasts = self.history_texts(history) * len(texts)
+        return self._score_texts(pasts, self._cut(texts))[None].astype(np.float64)
 
     def _ready(self) -> None:
         if self._net is None and self._folder is not None:
