@@ -184,7 +184,7 @@ def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, Wha
     from dashboard.report import write_report
     from recsys_core.explain import questions
     from recsys_core.explain.explainers import named
-    from recsys_core.explain.tree import tree
+    from recsys_core.explain.tree import PRIOR, tree
 
     sections = [found]
     for question in questions.names():
@@ -195,19 +195,27 @@ def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, Wha
         except UserError:
             continue  # no words, no attributes: the page has no such section
         sections.append(named(more, user=found.user, item=found.item, title=found.title))
-    facts = {"run": run.path.name, "created": run.manifest["created"], "data": run.manifest["fingerprint"][:16]}
-    facts |= {name: version for name, version in run.manifest["versions"].items() if version}
-    leaves = tree(about)
+    facts = {"Run": run.path.name, "Trained": run.manifest["created"], "Data fingerprint": run.manifest["fingerprint"][:16]}
+    facts["Versions"] = ", ".join(f"{name} {version}" for name, version in run.manifest["versions"].items() if version)
+    leaves = tree(about).frame
+    leaves = leaves.assign(label=leaves["label"].where(leaves["player"] != PRIOR, ""))  # not through the history
     split = "Every component, and in it every past item: with the base these add up to the logit."
-    extra = [("Component by past item", split, leaves.frame.rename(columns=LEVELS)[[*LEVELS.values(), "contribution"]])]
+    extra = [("Component by past item", split, leaves.rename(columns=LEVELS)[[*LEVELS.values(), "contribution"]])]
     extra += [(name.capitalize(), change.told, change.frame) for name, change in changes.items() if len(change.frame)]
     return write_report(
         args.html,
         sections,
-        title=f"Why {found.title} for user {found.user}?",
+        title=_asked(found),
         facts=facts,
         sentence=found.sentence,
         text=about.catalog.texts[about.item],
         notes=[f"{name}: {change.told}" for name, change in changes.items() if not len(change.frame)],
         extra=extra,
     )
+
+
+def _asked(e: Explanation) -> str:
+    """The question as a title."""
+    if e.rank > 0:
+        return f"Why is {e.title} number {e.rank:,} for user {e.user}?"
+    return f"Why is {e.title} not in the list of user {e.user}?"

@@ -171,3 +171,36 @@ def test_hostile_titles_stay_text(hostile_run: Run) -> None:
     item = str(recommend_users(hostile_run, [user], k=1)["item_id"][0])
     page = explain(hostile_run, user, item)._repr_html_()
     assert "<script" not in page.lower()
+
+
+def test_what_if_and_a_report_that_opens_offline(
+    tiny_run: Run, pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, item = pair
+    base = ("--run", str(tiny_run.path), "--user", user, "--k", "2", "--what-if")
+    assert main(told(*base, "--item", item)) == 0
+    assert "to leave the top 2: " in capsys.readouterr().out
+    last = str(recommend_users(tiny_run, [user], k=99)["item_id"].iloc[-1])
+    assert main(told(*base, "--item", last, "--json")) == 0
+    lacking = json.loads(capsys.readouterr().out)["what_if"]["why not"]
+    assert lacking["state"] == "below"
+    assert "candidates are better" in lacking["told"]
+    met = str(tiny_run.dataset.items.ids[tiny_run.hidden[tiny_run.dataset.users.codes([user])].items[0]])
+    assert main(told(*base, "--item", met)) == 0
+    assert "it has been met" in capsys.readouterr().out
+    page = tmp_path / "why.html"
+    assert main(told(*base, "--item", item, "--html", str(page))) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "Why is" in text
+    assert len(text.encode()) < 5_000_000
+    assert "http://" not in text.split("<script")[0]
+
+
+def test_the_scoreboard_is_kept_in_the_run(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    from recsys_core.explain.faithfulness import load
+
+    assert main(told("--run", str(tiny_run.path), "--scoreboard", "--users", "8", "--budget", "40")) == 0
+    out = capsys.readouterr().out
+    assert "exact" in out
+    assert "verdict" in out
+    assert set(load(tiny_run).methods) >= {"exact", "random", "popularity", "lime"}

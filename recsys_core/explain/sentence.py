@@ -82,7 +82,8 @@ def sentence(subject: Subject, credit: Explanation | None = None, language: str 
         raise unknown("language", language, WORDS)
     shares = subject.shares.history(subject.blend)[0][:, 0] if credit is None else credit.contributions
     found = clauses(subject, shares)
-    titles = {str(i): str(t) for i, t in zip(subject.items.ids, subject.catalog.titles, strict=True)} if found else {}
+    past = subject.history.items
+    titles = dict(zip(map(str, subject.items.ids[past]), map(str, subject.catalog.titles[past]), strict=True))
     return Sentence(tell(found, titles, language), tuple(found))
 
 
@@ -97,11 +98,10 @@ def clauses(subject: Subject, shares: Floats) -> list[Clause]:
     ids = subject.items.ids[subject.history.items]
     out = [Clause("history", tuple(str(ids[j]) for j in named), float(positive[named].sum() / total))]
     out += _by_attribute(subject, shares, total)
-    before = int(rank_of(subject)[0])
+    masks = np.ones((2, len(shares)), bool)
+    masks[1, named[0]] = False
+    before, after = rank_of(subject, masks).tolist()
     if before:
-        mask = np.ones((1, len(shares)), bool)
-        mask[0, named[0]] = False
-        after = int(rank_of(subject, mask)[0])
         out.append(Clause("still" if after == before else "without", (str(ids[named[0]]),), after, before))
     return out
 
@@ -122,11 +122,13 @@ def _by_attribute(subject: Subject, shares: Floats, total: float) -> list[Clause
     names, ground = common_ground(subject.catalog, subject.item, subject.history.items)
     if not names:
         return []
-    credit = (ground.T @ shares)[:-1]  # the last column shares nothing
-    credit[[common_to_all(subject.catalog, name) for name in names]] = 0
-    best = int(np.argmax(credit))
-    value = float(credit[best] / total)
-    return [Clause("attribute", (names[best],), value)] if LEAST <= value <= 1 else []
+    credit = (ground.T @ shares)[:-1] / total  # the last column shares nothing
+    for best in np.argsort(-credit, kind="stable"):
+        if credit[best] < LEAST:
+            break
+        if credit[best] <= 1 and not common_to_all(subject.catalog, names[best]):
+            return [Clause("attribute", (names[best],), float(credit[best]))]
+    return []
 
 
 def tell(found: list[Clause], titles: dict[str, str], language: str) -> str:

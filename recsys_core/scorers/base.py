@@ -168,11 +168,12 @@ class LinearScorer(Scorer):
         return weighed(histories, getattr(self.config, "decay", 0.0))[:, self.kept_]
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
-        chosen = np.arange(int(self.n_items_[0])) if items is None else items
-        place = self.place[chosen]
-        product = self.rows(histories) @ self.weights_[:, place[place >= 0]]
-        out = np.full((len(histories), len(chosen)), np.nan, np.float32)
-        out[:, place >= 0] = product.toarray() if issparse(product) else product
+        place = None if items is None else self.place[items]
+        columns = self.kept_ if place is None else place >= 0
+        weights = self.weights_ if place is None else self.weights_[:, place[place >= 0]]  # all items: no copy of the matrix
+        product = self.rows(histories) @ weights
+        out = np.full((len(histories), int(self.n_items_[0]) if items is None else len(items)), np.nan, np.float32)
+        out[:, columns] = product.toarray() if issparse(product) else product
         return out
 
     @property

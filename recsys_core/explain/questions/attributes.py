@@ -44,9 +44,9 @@ def common_ground(catalog: Catalog, item: int, past: NDArray[np.int32]) -> tuple
     names: list[str] = []
     columns: list[NDArray[np.bool_]] = []
     for attribute in catalog.attributes:
-        values = catalog.frame[attribute]
-        mine = dict.fromkeys(_named(v) for v in values.iloc[item])
-        theirs = [{_named(v) for v in values.iloc[j]} for j in past]
+        values = catalog.frame[attribute].to_numpy()
+        mine = dict.fromkeys(_named(v) for v in values[item])
+        theirs = [{_named(v) for v in values[j]} for j in past]
         names += [f"{attribute}: {v}" for v in mine]
         columns += [np.array([v in row for row in theirs], bool) for v in mine]
     shares = np.stack([*columns, np.zeros(len(past), bool)], axis=1).astype(np.float64)
@@ -57,8 +57,12 @@ def common_ground(catalog: Catalog, item: int, past: NDArray[np.int32]) -> tuple
 def common_to_all(catalog: Catalog, name: str, most: float = 0.5) -> bool:
     """Whether more than `most` of the items have the value, "attribute: value"."""
     attribute, _, value = name.partition(": ")
-    having = sum(any(_named(v) == value for v in row) for row in catalog.frame[attribute])
-    return having > most * len(catalog)
+    left = most * len(catalog)  # how many more may have it
+    for row in catalog.frame[attribute]:
+        left -= any(_named(v) == value for v in row)
+        if left < 0:
+            return True
+    return False
 
 
 def _named(value: object) -> str:
