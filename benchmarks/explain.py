@@ -283,7 +283,7 @@ def shap_default(
 
 def forget() -> None:
     """No text that an earlier measurement scored is remembered."""
-    text._memo.clear()
+    text.forget()
 
 
 def afresh(work: Callable[[], Any]) -> tuple[Any, float]:

@@ -69,15 +69,17 @@ def _budget(args: argparse.Namespace) -> Budget:
 
 
 def _scoreboard(run: Run, args: argparse.Namespace) -> None:
-    from recsys_core.explain.faithfulness import scoreboard
+    from recsys_core.explain.faithfulness import FILES, scoreboard
 
-    board = scoreboard(run, users=args.users, seed=args.seed, budget=_budget(args), say=lambda line: print(line, file=sys.stderr))
+    most = 5 if args.question == "history" else 3  # texts are short
+    how: dict[str, Any] = {"users": args.users, "seed": args.seed, "budget": _budget(args), "most": most}
+    board = scoreboard(run, question=args.question, **how, say=lambda line: print(line, file=sys.stderr))
     board.save(run)
     if args.json:
         print(board.rows.to_json(orient="records"))
         return
     print(board.text())
-    print(f"the rows are in {run.path}/faithfulness.parquet")
+    print(f"the rows are in {run.path}/{FILES[args.question]}.parquet")
 
 
 def _many(run: Run, args: argparse.Namespace, weights: Weights) -> pd.DataFrame:

@@ -214,6 +214,11 @@ def encode_briefly(texts: Sequence[str], name: str, *, device: str = "auto", max
     return out
 
 
+def forget() -> None:
+    """Nothing that `encode_briefly` remembered is known any more: what is measured next pays for itself."""
+    _memo.clear()
+
+
 @lru_cache(maxsize=2)
 def _loaded(name: str, device: str) -> Encoder:
     return Encoder.load(name, device)

@@ -1,4 +1,4 @@
-"""Which explainer tells the truth? Take out of a history what it credits most, and see whether the recommendation falls.
+"""Which explainer tells the truth? Take out what it credits most, and see whether the recommendation falls.
 
 In: a run. Out: a Scoreboard of every explainer on each sampled user's first recommendation, floors beside it. Deletion and
 insertion as in LXR (Barkan et al. 2024), with fixed numbers of past items as in FidelityMetrics4XRec (SIGIR 2025).
@@ -21,21 +21,23 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from recsys_core import metrics
-from recsys_core.errors import UserError
+from recsys_core.errors import UserError, unknown
 from recsys_core.explain import answer, explainers, questions
 from recsys_core.explain._ranks import ranks_in, scores
 from recsys_core.explain.game import Budget
 from recsys_core.explain.subject import Subject
 from recsys_core.hybrid import sigmoid
 from recsys_core.recommend import recommend
+from recsys_core.text import forget
 
 if TYPE_CHECKING:
     from recsys_core.run import Run
 
 Floats = NDArray[np.float64]
+Lists = Callable[[NDArray[np.bool_]], NDArray[np.float32]]
 DEPTHS = (1, 5, 10)  # lists in which an item is looked for, beside the one asked for
 FLOORS = ("random", "popularity")  # they do not look at the model
-FILES = ("faithfulness.parquet", "faithfulness.json")
+FILES = {"history": "faithfulness", "words": "faithfulness_words"}  # .parquet and .json, by question
 
 # The gate. Figures are compared as shares of the way from random credit (0) to the best method (1), since how far a score falls
 # depends on the data. Ranks are shown but not judged: with few past items taken out they may not move at all.
@@ -119,12 +121,14 @@ class Scoreboard:
         )
         agreement = f"agreement (Spearman):\n{pairs.to_string(float_format='%.2f', na_rep='')}\n\n" if len(pairs) else ""
         table = self.table().to_string(float_format="%.3f")
-        judged = verdict(self).text() if _can_judge(self) else "no verdict: it needs exact or shap, random and popularity"
+        judged = (
+            verdict(self).text() if _can_judge(self) else f"no verdict: it needs exact or shap, and {' and '.join(_floors(self))}"
+        )
         return f"\n{head}\n{marks}\n\n{table}\n\n{agreement}{judged}"
 
     def save(self, run: Run) -> None:
         """Write faithfulness.parquet and faithfulness.json into the run, each whole; `load` refuses one of each of two boards."""
-        table, facts = (run.path / name for name in FILES)
+        table, facts = _files(run, self.settings["question"])
         parts = [file.with_name(f"{file.name}.{os.getpid()}.part") for file in (table, facts)]
         pairs = {"agreement": _records(self.agreement), "gaps": _records(self.gaps)}
         try:
@@ -138,15 +142,22 @@ class Scoreboard:
                 part.unlink(missing_ok=True)
 
 
-def load(run: Run) -> Scoreboard:
+def _files(run: Run, question: str) -> tuple[Path, Path]:
+    if question not in FILES:
+        raise unknown("question of a scoreboard", question, FILES)
+    return run.path / f"{FILES[question]}.parquet", run.path / f"{FILES[question]}.json"
+
+
+def load(run: Run, question: str = "history") -> Scoreboard:
     """What `Scoreboard.save` wrote. Raises UserError if there is none, or half of one."""
-    table, facts = (run.path / name for name in FILES)
+    table, facts = _files(run, question)
     try:
         told = json.loads(facts.read_text(encoding="utf-8"))
         if told["sha256"] != _digest(table):
             raise UserError(f"{table}: does not belong to {facts.name}; make the scoreboard again")
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: no scoreboard yet; make one with faithfulness.scoreboard(run).save(run)") from None
+        make = f"whyrec explain --run {run.path} --scoreboard --question {question}"
+        raise UserError(f"{error.filename}: no scoreboard yet; make one with: {make}") from None
     agreement, gaps = _frame(told["agreement"], ("a", "b")), _frame(told["gaps"], ("method", "floor", "metric"))
     return Scoreboard(pd.read_parquet(table), agreement, gaps, told["settings"])
 
@@ -168,6 +179,7 @@ def _digest(file: Path) -> str:
 def scoreboard(
     run: Run,
     *,
+    question: str = "history",
     users: int = 100,
     k: int = 5,
     most: int = 5,
@@ -177,12 +189,13 @@ def scoreboard(
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Scoreboard:
-    """Judge explainers on the question `history` of a random sample of users.
+    """Judge explainers on the question `history` or `words` of a random sample of users.
 
     Args:
-        users: so many at most, of those with more than `most` past items and a recommendation.
+        question: "history": past items are taken out; "words": words of the item's text are masked.
+        users: so many at most, of those with a recommendation and more than `most` past items (words).
         k: the list whose figures the table shows; those of DEPTHS are there too.
-        most: past items taken out at most; figures are for 1, 2, ..., most.
+        most: past items (words) taken out at most; figures are for 1, 2, ..., most.
         methods: default: every explainer that can meet the game of every sampled user.
         budget: of a sampled explainer (default: 100 evaluations).
         seeds: repetitions with other seeds, for the stability (NaN with one); the first is judged on the other figures.
@@ -191,20 +204,24 @@ def scoreboard(
     Raises:
         UserError: a number below 1, nobody with such a history, or a method that is unknown or cannot meet a game.
     """
+    _files(run, question)
     for name, value in (("users", users), ("k", k), ("most", most), ("seeds", seeds)):
         if value < 1:
             raise UserError(f"{name} must be 1 or more, not {value}")
     rng = np.random.default_rng(seed)
-    subjects = _sample(run, users, most, rng)
-    able = list(dict.fromkeys(methods or _able(subjects)))
+    subjects = _sample(run, question, users, most, rng)
+    able = list(dict.fromkeys(methods or _able(question, subjects)))
     depths, limit = sorted({*DEPTHS, k}), budget or Budget()
-    _explained(subjects[0], able, limit, [0])  # what a package does when it is first used is not the cost of an explanation
+    _explained(
+        question, subjects[0], able, limit, [0]
+    )  # what a package does when it is first used is not the cost of an explanation
     found: list[dict[str, dict[Figure, float]]] = []
     pairs: list[Floats] = []
     for n, about in enumerate(subjects):
         turns = [int(s) for s in rng.integers(2**31, size=seeds)]  # own seeds a user, so that users are independent
-        told, credit = _explained(about, able, limit, turns)
-        judged = fidelity(about, credit[:, 0], rng.random(len(about.history.items)), ks=depths, most=most)
+        told, credit = _explained(question, about, able, limit, turns)
+        listed = _lists(question, about)
+        judged = fidelity(about, credit[:, 0], rng.random((credit.shape[2],)), ks=depths, most=most, listed=listed)
         pairs.append(correlations(credit))
         for m, name in enumerate(able):
             told[name] |= {figure: float(values[m]) for figure, values in judged.items()}
@@ -212,64 +229,96 @@ def scoreboard(
         found.append(told)
         if (n + 1) % 25 == 0 or n + 1 == len(subjects):
             say(f"explained {n + 1} of {len(subjects)} users with {len(able)} methods")
-    settings = {"question": "history", "users": len(subjects), "k": k, "most": most, "seeds": seeds, "seed": seed}
+    settings = {"question": question, "users": len(subjects), "k": k, "most": most, "seeds": seeds, "seed": seed}
     told_of = (_rows(found, able, seed), _agreement(pairs, able, seed), _gaps(found, able, most, seed))
     return Scoreboard(*told_of, settings | {"budget": asdict(limit)})
 
 
-def _sample(run: Run, users: int, most: int, rng: np.random.Generator) -> list[Subject]:
-    """Users with more than `most` past items, each with the item that stands first in the list."""
-    enough = np.flatnonzero(run.histories.lengths > most)
-    found = []
-    for user in np.sort(rng.permutation(enough)[:users]):
+def _sample(run: Run, question: str, users: int, most: int, rng: np.random.Generator) -> list[Subject]:
+    """Users whose first recommendation is a game of more than `most` players."""
+    enough = np.flatnonzero(run.histories.lengths > (most if question == "history" else 0))
+    found: list[Subject] = []
+    for user in rng.permutation(enough):
+        if len(found) == users:
+            break
         history, hidden = run.histories[[user]], run.hidden[[user]]
         item = int(recommend(run.model, history, hidden, k=1).items[0, 0])
-        found += [answer.subject_of(run, history, hidden, item)] if item >= 0 else []
+        about = answer.subject_of(run, history, hidden, item)
+        found += [about] if item >= 0 and _players(question, about) > most else []
     if not found:
-        raise UserError(f"most = {most}: no user with {most + 1} or more past items has a recommendation; take a smaller one")
+        things = "past items" if question == "history" else "words that a component reads"
+        raise UserError(f"most = {most}: no user with {most + 1} or more {things} has a recommendation; take a smaller one")
     return found
 
 
-def _able(subjects: Sequence[Subject]) -> list[str]:
+def _players(question: str, about: Subject) -> int:
+    try:
+        return len(questions.ask(question, about).players)
+    except UserError:  # no words, or nobody reads them
+        return 0
+
+
+def _able(question: str, subjects: Sequence[Subject]) -> list[str]:
     """Explainers that can meet every subject's game, so that all are judged on the same users."""
-    games = [questions.ask("history", about) for about in subjects]
+    games = [questions.ask(question, about) for about in subjects]
     return [name for name in explainers.names() if not any(explainers.unable(name, game) for game in games)]
 
 
 def _explained(
-    about: Subject, methods: Sequence[str], budget: Budget, seeds: Sequence[int]
+    question: str, about: Subject, methods: Sequence[str], budget: Budget, seeds: Sequence[int]
 ) -> tuple[dict[str, dict[Figure, float]], Floats]:
-    """Mean cost of one explanation by each method, and contributions (methods, seeds, p)."""
-    told, credit = {}, np.zeros((len(methods), len(seeds), len(about.history.items)))
-    for m, name in enumerate(methods):
-        evaluations, wall, cpu = 0, time.perf_counter(), time.process_time()
-        for s, seed in enumerate(seeds):
-            game = questions.ask("history", replace(about))  # a copy: nothing that an earlier method computed is there
+    """What one explanation by each method costs, with the first seed, and contributions (methods, seeds, p)."""
+    told: dict[str, dict[Figure, float]] = {}
+    credit = []
+    for name in methods:
+        forget()
+        each, wall, cpu = [], time.perf_counter(), time.process_time()
+        for seed in seeds:
+            game = questions.ask(question, replace(about))  # a copy: nothing that an earlier method computed is there
             found = explainers.attribute(game, name, budget, seed)
-            credit[m, s], evaluations = found.contributions, evaluations + found.evaluations
-        spent = (evaluations, time.perf_counter() - wall, time.process_time() - cpu)
-        names = ("evaluations", "seconds", "cpu_seconds")
-        told[name] = {Figure(n): v / len(seeds) for n, v in zip(names, spent, strict=True)}
-    return told, credit
+            each.append(found.contributions)
+            if name not in told:
+                spent = (found.evaluations, time.perf_counter() - wall, time.process_time() - cpu)
+                names = ("evaluations", "seconds", "cpu_seconds")
+                told[name] = {Figure(n): float(v) for n, v in zip(names, spent, strict=True)}
+        credit.append(each)
+    return told, np.array(credit, np.float64)
 
 
-def fidelity(about: Subject, credit: Floats, keys: Floats, *, ks: Sequence[int], most: int) -> dict[Figure, Floats]:
+def _lists(question: str, about: Subject) -> Lists:
+    """Scores (m, n_items) of whole lists when only the players of each mask are there, -inf where an item is no candidate."""
+    if question == "history":
+        return lambda masks: scores(about, masks)
+    game, shown = questions.ask(question, about), scores(about)
+
+    def listed(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+        out = np.repeat(shown, len(masks), axis=0)  # other items keep their texts
+        out[:, about.item] = game.value(masks)
+        return out
+
+    return listed
+
+
+def fidelity(
+    about: Subject, credit: Floats, keys: Floats, *, ks: Sequence[int], most: int, listed: Lists | None = None
+) -> dict[Figure, Floats]:
     """pos, neg, del, ins and cndcg of several explanations of one subject, (m,) values each; one call of the model for all.
 
     Args:
         credit: (m, p) contributions of the past items.
         keys: (p,) random numbers that order past items of equal credit, so that their place in the history does not.
-        ks, most: lengths of lists; past items to take out at most, below p.
+        ks, most: lengths of lists; players to take out at most, below p.
+        listed: scores of whole lists under masks of the players; default: past items are taken out.
     """
     m, p = credit.shape
     place = np.argsort(np.lexsort((np.broadcast_to(keys, (m, p)), -levels(credit)), axis=1), axis=1)  # 0 = most credited
     steps = np.arange(1, most + 1)[:, None, None]
     masks = np.stack([place >= steps, place < p - steps, place < steps])  # (3, most, m, p): del, neg, ins
     asked, where = np.unique(np.concatenate([np.ones((1, p), bool), masks.reshape(-1, p)]), axis=0, return_inverse=True)
-    listed = scores(about, asked)
-    rank = ranks_in(listed, about.item).astype(np.float64)[where]
+    table = (listed or _lists("history", about))(asked)
+    rank = ranks_in(table, about.item).astype(np.float64)[where]
     rank[rank == 0] = np.inf  # no candidate any more
-    logit = listed[where, about.item]
+    logit = table[where, about.item]
     probability = np.where(np.isneginf(logit), np.nan, sigmoid(logit))  # NaN where nothing can score the item any more
     without, less, _ = rank[1:].reshape(3, most, m)
     deleted, _, inserted = (probability[1:] / probability[0]).reshape(3, most, m)
@@ -353,8 +402,12 @@ class Verdict:
         return "\n".join([f"verdict: {'faithful' if self.passed else 'NOT FAITHFUL'}", *lines])
 
 
+def _floors(board: Scoreboard) -> tuple[str, ...]:
+    return FLOORS if board.settings["question"] == "history" else FLOORS[:1]  # words have no popularity
+
+
 def _can_judge(board: Scoreboard) -> bool:
-    return set(FLOORS) <= set(board.methods) and any(name in board.methods for name in JUDGED)
+    return set(_floors(board)) <= set(board.methods) and any(name in board.methods for name in JUDGED)
 
 
 def verdict(board: Scoreboard) -> Verdict:
@@ -364,7 +417,7 @@ def verdict(board: Scoreboard) -> Verdict:
     cannot be had, shap alone is judged. Raises UserError if the floors, or both of exact and shap, are not on the board.
     """
     if not _can_judge(board):
-        raise UserError(f"methods: a verdict needs exact or shap, and both {' and '.join(FLOORS)}; here are {board.methods}")
+        raise UserError(f"methods: a verdict needs exact or shap, and {' and '.join(_floors(board))}; here are {board.methods}")
     checks: list[tuple[str, bool]] = []
     for metric, sign in BETTER.items():
         values = {name: sign * board.mean(name, metric, 0, board.settings["most"]) for name in board.methods}
