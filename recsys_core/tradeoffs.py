@@ -98,7 +98,7 @@ def best_under(
     if not 0 <= loss <= 1:
         raise UserError(f"loss must be a share from 0 to 1, not {loss}")
     kept, wanted = _upwards(table, keep), _upwards(table, best)
-    start = kept.iloc[0] if than is None else _sign(keep) * than
+    start = float(kept.iloc[0]) if than is None else _sign(keep) * than
     allowed = kept >= start - loss * abs(start)
     if not (allowed & wanted.notna()).any():
         raise UserError(f"no point keeps {keep} within {loss:.0%} of {abs(start):.4f}; allow a larger loss or try other points")
