@@ -289,12 +289,16 @@ def _truth(run: Run, test: Interactions) -> Histories:
     return replace(data, interactions=test).histories()
 
 
+def terciles(values: NDArray[Any], of: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n,) 0, 1 or 2: which third of `values[of]` each value falls in; equal values share the lower."""
+    return np.searchsorted(np.quantile(values[of], [1 / 3, 2 / 3]), values, side="left").astype(np.int64)
+
+
 def _segment(run: Run, name: str) -> NDArray[np.object_]:
     """(n_users,) label of each user."""
     if name == "activity":
         n = run.histories.lengths
-        edges = np.quantile(n[n > 0], [1 / 3, 2 / 3])
-        return np.array(["low", "middle", "high"], dtype=object)[np.searchsorted(edges, n, side="left")]
+        return np.array(["low", "middle", "high"], dtype=object)[terciles(n, n > 0)]
     if name not in run.dataset.user_table.columns:
         raise unknown("segment", name, ["activity", *run.dataset.user_table.columns])
     return run.dataset.user_table[name].astype(str).to_numpy(dtype=object)
@@ -310,7 +314,7 @@ def _per_user(run: Run, lists: Mapping[str, Lists], truth: Histories, users: NDA
         "counts": np.bincount(run.histories.items, minlength=len(run.dataset.items)),
         "history": run.histories[users].csr(),
     }
-    topics, vectors = run.dataset.catalog.topics(), _text_vectors(run)
+    topics, vectors = run.dataset.catalog.topics(), text_vectors(run)
     shared |= {} if topics is None else {"attributes": topics.toarray()}
     shared |= {} if vectors is None else {"vectors": vectors}
     columns: dict[str, Any] = {"user_id": run.dataset.users.ids[users]}
@@ -322,7 +326,7 @@ def _per_user(run: Run, lists: Mapping[str, Lists], truth: Histories, users: NDA
     return pd.DataFrame(columns)
 
 
-def _text_vectors(run: Run) -> NDArray[np.float32] | None:
+def text_vectors(run: Run) -> NDArray[np.float32] | None:
     """BERT vectors of the items, if a component of the run keeps them; zero where an item has no text."""
     found = (getattr(s, "text_vectors_", None) for s in run.model.components.values())
     vectors = next((v for v in found if v is not None), None)

@@ -176,7 +176,10 @@ def novelty(lists: NDArray[Any], counts: NDArray[Any], n_users: int) -> Floats:
 
 @metric("Diversity (content)", "1 - mean cosine over pairs of the list", "Ziegler et al. 2005", high=2.0)
 def intra_list_diversity(lists: NDArray[Any], vectors: NDArray[Any]) -> Floats:
-    """How unlike each other the items of a list are; items without a vector are left out, NaN under two items."""
+    """How unlike each other the items of a list are; items without a vector are left out, NaN under two items.
+
+    Evidently divides the sum over pairs by the list's length: this times (length - 1) / 2.
+    """
     unit, known = _unit(vectors)
     members = _members(lists, len(vectors))
     n = members @ known.astype(float)

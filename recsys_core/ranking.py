@@ -15,15 +15,21 @@ def hide(scores: NDArray[np.float32], hidden: Histories) -> NDArray[np.float32]:
     return out
 
 
+def turns(n_items: int) -> NDArray[np.int64]:
+    """(n_items,) place of each item in the fixed random permutation that orders equal scores; the lower place comes first."""
+    turn = np.empty(n_items, np.int64)
+    turn[np.random.default_rng(0).permutation(n_items)] = np.arange(n_items)
+    return turn
+
+
 def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """Column numbers of each row's k largest scores, best first, (n_rows, k); -1 where only -inf is left.
 
     Equal scores are ordered by one fixed random permutation of the items, never by their number.
     """
     n_rows, n_items = scores.shape
-    order = np.random.default_rng(0).permutation(n_items)
-    turn = np.empty(n_items, np.int64)  # place of each item in the permutation
-    turn[order] = np.arange(n_items)
+    turn = turns(n_items)
+    order = np.argsort(turn)
     kept = min(k, n_items)
     best = np.argpartition(scores, n_items - kept, axis=1)[:, n_items - kept :]
     values = np.take_along_axis(scores, best, axis=1)

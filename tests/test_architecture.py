@@ -19,7 +19,7 @@ FILES = sorted(str(p.relative_to(ROOT)) for room in ("recsys_core", "dashboard")
 LAYERS = [
     {"", "errors", "registry"},
     {"data"},
-    {"splits", "text", "metrics", "ranking", "rerank", "readers", "fetch"},
+    {"splits", "text", "metrics", "ranking", "rerank", "resampling", "readers", "fetch"},
     {"features"},
     {"scorers"},
     {"hybrid"},
@@ -34,6 +34,8 @@ LAYERS = [
         "run",
         "evaluate",
         "analytics",
+        "tradeoffs",
+        "differences",
         "explain",
         "testing",
         "feedback",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from recsys_core.data import Catalog, Dataset, Interactions, Vocabulary
+from recsys_core.candidates import Candidates
+from recsys_core.data import Catalog, Dataset, Histories, Interactions, Vocabulary
+from recsys_core.hybrid import Blend
 
 WORDS = {0: "robot space alien night", 1: "love kiss wedding day"}  # words that the test encoder knows
 
@@ -59,3 +63,44 @@ def random_world(seed: int = 0, n_users: int = 80, n_items: int = 40, share: flo
     texts = [f"Item {i}. {WORDS[i % 2]}" for i in range(n_items)]
     events = list(zip(users.tolist(), items.tolist(), strict=True))
     return dataset_of(events, n_users, n_items, values=values.tolist(), times=times.tolist(), texts=texts, threshold=4)
+
+
+def store_world(seed: int = 0, n: int = 40, n_items: int = 30, m: int = 20, ties: bool = False) -> dict[str, Any]:
+    """Parts of an `Analytics` over `n` of n + 5 users: cold items, short rows, missing scores, users without likes or past.
+
+    Item n_items-1 has no attributes and item n_items-2 no vector. With `ties` scores are whole numbers.
+    """
+    rng = np.random.default_rng(seed)
+    items = np.sort(np.stack([rng.permutation(n_items)[:m] for _ in range(n)]), axis=1)
+    items[:: n // 4, m // 2 :] = -1  # some short rows, down to fewer than a list
+    items[0, 3:] = -1
+    z = rng.normal(size=(n, m, 3)).astype(np.float32)
+    z = np.round(z) if ties else z
+    z[rng.random((n, m, 3)) < 0.1] = np.nan
+    relevant = (rng.random((n, m)) < 0.2) & (items >= 0)
+    relevant[1] = False
+    cold = rng.random(n_items) < 0.2
+    n_relevant = relevant.sum(axis=1) + rng.integers(0, 3, n)
+    n_relevant[1] = 0
+    store = Candidates(
+        users=np.sort(rng.permutation(n + 5)[:n]),
+        items=items,
+        z=z,
+        relevant=relevant,
+        met_later=np.zeros((n, m), bool),
+        n_relevant=n_relevant,
+        cold=cold[np.maximum(items, 0)],
+    )
+    blend = Blend(("a", "b", "c"), (0,) * 3, (1,) * 3, (0.5, 1.0, 0.25), -1.0, cold_factors=(1.0, 0.5, 2.0), cold_shift=0.25)
+    past = [[] if u in store.users[2:4] else rng.permutation(n_items)[: rng.integers(1, 8)].tolist() for u in range(n + 5)]
+    attributes, vectors = (rng.random((n_items, 4)) < 0.4).astype(float), rng.normal(size=(n_items, 5))
+    attributes[-1], vectors[-2] = 0, 0
+    table = pd.DataFrame({"side": np.where(np.arange(n) < 8, "few", "many"), "age": np.arange(n)})
+    return {
+        "store": store,
+        "blend": blend,
+        "early": Histories.of(past, n_items),
+        "user_ids": np.array([f"u{u}" for u in range(n + 5)], dtype=object),
+        "blocks": {"attributes": attributes, "vectors": vectors},
+        "table": table,
+    }
