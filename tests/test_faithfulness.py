@@ -28,7 +28,7 @@ from recsys_core.explain.faithfulness import (
     scoreboard,
     verdict,
 )
-from recsys_core.explain.game import Credit, Meter
+from recsys_core.explain.game import Budget, Credit, Meter
 from recsys_core.explain.subject import Subject
 from recsys_core.hybrid import Blend, Hybrid
 from recsys_core.run import Run
@@ -303,3 +303,45 @@ def test_a_model_that_is_not_linear_is_judged_by_shap(tmp_path: Path) -> None:
     assert "exact" not in board.methods
     assert board.mean("shap", "evaluations") > 20
     assert all("exact" not in says for says, _ in verdict(board).checks)
+
+
+# Words.
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Run:
+    """A hybrid of which most reads texts."""
+    bert = {"encoder": tiny, "dim": 8, "epochs": 3, "ids": False}
+    settings = Settings(components=("popularity", "bert"), control=False, scorers={"bert": bert})
+    return train(random_world(n_items=60, share=0.5), settings, tmp_path_factory.mktemp("faith") / "words")
+
+
+def test_explainers_of_words_are_judged_by_masking_words(reading: Run) -> None:
+    board = scoreboard(reading, question="words", users=6, most=2, seeds=2, budget=Budget(40))
+    assert {"exact", "shap_partition", "lime", "loo", "ig", "random"} <= set(board.methods)
+    assert "popularity" not in board.methods
+    assert board.mean("exact", "del", 0, 2) < board.mean("random", "del", 0, 2)
+    assert "random" in verdict(board).text()
+    board.save(reading)
+    assert load(reading, "words").settings["question"] == "words"
+    with pytest.raises(UserError, match="no scoreboard yet; make one with: whyrec explain"):
+        load(reading)
+    with pytest.raises(UserError, match="unknown question of a scoreboard 'attributes'"):
+        scoreboard(reading, question="attributes")
+
+
+def test_masking_the_credited_word_by_hand(reading: Run) -> None:
+    """del of one word is the probability of the text without it, as the words game has it, over the one shown."""
+    from recsys_core.explain import questions
+    from recsys_core.explain.faithfulness import _lists, _sample
+    from recsys_core.hybrid import sigmoid
+
+    about = _sample(reading, "words", 1, 2, np.random.default_rng(0))[0]
+    game = questions.ask("words", about)
+    p = len(game.players)
+    credit = np.eye(p)[[1]]  # all to the second word
+    found = fidelity(about, credit, np.zeros(p), ks=(1,), most=1, listed=_lists("words", about))
+    without = np.ones((1, p), bool)
+    without[0, 1] = False
+    expected = sigmoid(game.value(without))[0] / sigmoid(about.logit)
+    assert abs(found[Figure("del", 0, 1)][0] - expected) < 1e-4
