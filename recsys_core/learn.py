@@ -29,7 +29,7 @@ def fit_blend(store: Candidates, start: Blend, k: int, held_out: float = 0.0) ->
     Components that score nothing but cold items keep the weight of `start`; `held_out` as in `calibrate`.
     """
     warm = store.warm()
-    usable = np.flatnonzero(np.isfinite(warm.z).any(axis=(0, 1)))
+    usable = np.flatnonzero(np.isfinite(warm.z[warm.items >= 0]).any(axis=0))  # behind a row's end z is 0, not a score
     if not len(usable):
         return start
     weights = np.array(start.weights)
@@ -85,6 +85,22 @@ def fit_cold(z: Scores, hit: NDArray[np.bool_], blend: Blend, free: int | None) 
         weights[free] = slopes[free]
     factors = np.divide(slopes, weights, out=np.zeros_like(slopes), where=weights > 0)
     return replace(blend, weights=tuple(weights.tolist()), cold_factors=tuple(factors.tolist()), cold_shift=bias - blend.bias)
+
+
+def like_cold(blend: Blend, learned: Blend) -> Blend:
+    """The blend with the scale that `learned` has for cold items: the same log-odds a component and the same base for them.
+
+    `blend` has some of the components of `learned`, perhaps with other weights, bias or constants of warm items. A component that
+    has weight 0 there has none for cold items either.
+    """
+    if not learned.cold_factors:
+        return blend
+    at = [learned.names.index(n) for n in blend.names]
+    slopes = np.array(learned.weights)[at] * np.array(learned.cold_factors)[at]
+    weights = np.where(np.array(learned.cold_factors)[at] == 1, slopes, blend.weights)  # factor 1: it scores cold items alone
+    factors = np.divide(slopes, weights, out=np.zeros_like(slopes), where=weights > 0)
+    shift = learned.bias + learned.cold_shift - blend.bias
+    return replace(blend, weights=tuple(weights.tolist()), cold_factors=tuple(factors.tolist()), cold_shift=shift)
 
 
 def calibrate(blend: Blend, store: Candidates, k: int, held_out: float = 0.0) -> Blend:

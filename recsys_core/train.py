@@ -315,9 +315,11 @@ def _assemble(whole: Path, data: Materials, settings: Settings, parts: Parts, sa
     for n, name in enumerate(blend.names if len(blend.names) > 1 else ()):
         rest = np.delete(np.arange(len(blend.names)), n)
         without = learn.fit_blend(store.keep(rest), learned.only(rest), settings.k, judge.held_out)
+        without = learn.like_cold(without, learned)
         save_blend(without.with_constants(blend.only(rest)), model.cold, whole / "without" / name)
     if parts.control_final:
         _, shuffled = _learn(early, judge, {**parts.tuned, **parts.control_tuned}, {}, settings)
+        shuffled = learn.like_cold(shuffled, learned)
         mixed = {**parts.final, **parts.control_final}
         save_blend(_carry_over(shuffled, late, mixed, settings), model.cold, whole / "control" / "blend")
         for name, fitted in parts.control_final.items():

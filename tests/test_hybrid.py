@@ -130,3 +130,39 @@ def test_ties_do_not_favour_low_item_numbers() -> None:
 def test_what_cannot_be_scored_is_not_listed() -> None:
     scores = hide(np.array([[np.nan, 1.0, 2.0]], np.float32), Histories.of([[2]], 3))
     assert top_k(scores, 3).tolist() == [[1, -1, -1]]
+
+
+def test_other_warm_weights_leave_the_scale_of_cold_items() -> None:
+    """A blend learned without a component, or on shuffled texts, scores cold items on the learned scale."""
+    from recsys_core.learn import like_cold
+
+    names = ("ease", "bert", "cold")
+    zero, one = (0.0,) * 3, (1.0,) * 3
+    learned = Blend(names, zero, one, (0.4, 0.2, 0.9), bias=-4.0, cold_factors=(0.0, 0.5, 1.0), cold_shift=0.5)
+    other = Blend(names, zero, one, (0.1, 0.8, 0.02), bias=-2.0, cold_factors=(0.0, 0.5, 1.0), cold_shift=0.5)
+    z = np.random.default_rng(0).normal(size=(1, 5, 3)).astype(np.float32)
+    z[..., 0] = np.nan
+    cold = np.ones(5, bool)
+    fixed = like_cold(other, learned)
+    np.testing.assert_allclose(fixed.logit(z, cold), learned.logit(z, cold), atol=1e-6)
+    assert not np.allclose(other.logit(z, cold), learned.logit(z, cold), atol=0.1)  # as it was: cold items flood the lists
+    assert fixed.weights[:2] == other.weights[:2]
+    rest = like_cold(other.only(np.array([1, 2])), learned)
+    np.testing.assert_allclose(rest.logit(z[..., 1:], cold), learned.logit(z, cold), atol=1e-6)
+
+
+def test_padding_behind_a_row_is_no_score_of_a_component() -> None:
+    """A component that scores cold items alone keeps its weight when warm weights are learned."""
+    from recsys_core.candidates import Candidates
+    from recsys_core.learn import fit_blend
+
+    rng = np.random.default_rng(0)
+    items = np.tile(np.arange(8), (30, 1))
+    items[:, 6:] = -1  # short rows
+    z = rng.normal(size=(30, 8, 2)).astype(np.float32)
+    z[:, :, 1] = np.nan
+    z[:, 6:] = 0  # what stands behind a row's end
+    relevant = (z[:, :, 0] > 0.8) & (items >= 0)
+    store = Candidates(np.arange(30), items, z, relevant, np.zeros_like(relevant), relevant.sum(axis=1), np.zeros_like(relevant))
+    start = Blend(("ease", "cold"), (0.0, 0.0), (1.0, 1.0), (1.0, 0.7))
+    assert fit_blend(store, start, 3).weights[1] == 0.7

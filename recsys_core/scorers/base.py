@@ -190,8 +190,8 @@ class LinearScorer(Scorer):
         """Of one history row: (n_past, len(items)), what each past item adds to each score; NaN for items it cannot score."""
         past, asked = self.place[one_row(history).items], self.place[items]
         x = np.where(past >= 0, weighed(history, getattr(self.config, "decay", 0.0)).data, 0)
-        at = np.ix_(np.maximum(past, 0), np.maximum(asked, 0))
-        dense = self.weights_[at].toarray() if issparse(self.weights_) else self.weights_[at]
+        rows, columns, weights = np.maximum(past, 0), np.maximum(asked, 0), self.weights_
+        dense = weights[np.ix_(rows, columns)] if isinstance(weights, np.ndarray) else weights[rows][:, columns].toarray()
         return np.where(asked >= 0, x[:, None] * dense, np.nan).astype(np.float32)
 
 
