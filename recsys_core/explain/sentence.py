@@ -6,14 +6,16 @@ happen without a past item was scored.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys_core.errors import unknown
 from recsys_core.explain._ranks import rank_of
 from recsys_core.explain.game import Explanation, Floats
-from recsys_core.explain.questions.attributes import common_ground, common_to_all
+from recsys_core.explain.questions.attributes import Ground
 from recsys_core.explain.subject import Subject
 
 LEAST = 0.1  # share of the positive credit that a second past item, or an attribute, needs to be named
@@ -70,24 +72,37 @@ def languages() -> list[str]:
     return list(WORDS)
 
 
-def sentence(subject: Subject, credit: Explanation | None = None, language: str = "en") -> Sentence:
+Rank = Callable[[NDArray[np.bool_] | None], int]  # mask (1, n_past) of past items, or None -> the item's rank, 0 = no candidate
+
+
+def sentence(
+    subject: Subject,
+    credit: Explanation | None = None,
+    language: str = "en",
+    *,
+    rank: Rank | None = None,
+    ground: Ground | None = None,
+) -> Sentence:
     """Tell why the subject's item stands where it does.
 
     Args:
         credit: an explanation of its history; None: the closed form, of the components that have one.
+        rank, ground: what is looked up, for who keeps it while weights move; None: scored and read anew.
 
     Raises UserError for an unknown language.
     """
     if language not in WORDS:
         raise unknown("language", language, WORDS)
     shares = subject.shares.history(subject.blend)[0][:, 0] if credit is None else credit.contributions
-    found = clauses(subject, shares)
-    titles = {str(i): str(t) for i, t in zip(subject.items.ids, subject.catalog.titles, strict=True)} if found else {}
+    found = clauses(subject, shares, rank, ground)
+    past = subject.history.items
+    titles = {str(i): str(t) for i, t in zip(subject.items.ids[past], subject.catalog.titles[past], strict=True)}
     return Sentence(tell(found, titles, language), tuple(found))
 
 
-def clauses(subject: Subject, shares: Floats) -> list[Clause]:
+def clauses(subject: Subject, shares: Floats, rank: Rank | None = None, ground: Ground | None = None) -> list[Clause]:
     """What there is to say, with its numbers; `shares` (n_past,) credit of the past items."""
+    rank = rank or (lambda mask: int(rank_of(subject, mask)[0]))
     positive = np.maximum(shares, 0)
     total = float(positive.sum())
     if total <= 0:
@@ -96,12 +111,12 @@ def clauses(subject: Subject, shares: Floats) -> list[Clause]:
     named = [int(j) for n, j in enumerate(order) if n == 0 or positive[j] >= LEAST * total]
     ids = subject.items.ids[subject.history.items]
     out = [Clause("history", tuple(str(ids[j]) for j in named), float(positive[named].sum() / total))]
-    out += _by_attribute(subject, shares, total)
-    before = int(rank_of(subject)[0])
+    out += _by_attribute(ground or Ground.of(subject), shares, total)
+    before = rank(None)
     if before:
         mask = np.ones((1, len(shares)), bool)
         mask[0, named[0]] = False
-        after = int(rank_of(subject, mask)[0])
+        after = rank(mask)
         out.append(Clause("still" if after == before else "without", (str(ids[named[0]]),), after, before))
     return out
 
@@ -114,19 +129,17 @@ def _by_component(subject: Subject) -> Clause:
     return Clause("component", (subject.model.names[best],), float(parts[best]))
 
 
-def _by_attribute(subject: Subject, shares: Floats, total: float) -> list[Clause]:
+def _by_attribute(ground: Ground, shares: Floats, total: float) -> list[Clause]:
     """The attribute value with the largest credit, if it is worth naming; past items that speak against it count too.
 
     What most items have (the decade of nearly all films) says nothing about this one, and is not named.
     """
-    names, ground = common_ground(subject.catalog, subject.item, subject.history.items)
-    if not names:
+    if not ground.names:
         return []
-    credit = (ground.T @ shares)[:-1]  # the last column shares nothing
-    credit[[common_to_all(subject.catalog, name) for name in names]] = 0
+    credit = np.where(ground.common, 0, (ground.shared.T @ shares)[:-1])  # the last column shares nothing
     best = int(np.argmax(credit))
     value = float(credit[best] / total)
-    return [Clause("attribute", (names[best],), value)] if LEAST <= value <= 1 else []
+    return [Clause("attribute", (ground.names[best],), value)] if LEAST <= value <= 1 else []
 
 
 def tell(found: list[Clause], titles: dict[str, str], language: str) -> str:

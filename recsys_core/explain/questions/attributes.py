@@ -7,7 +7,7 @@ does not say that the model read the attribute.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,24 @@ def ask(subject: Subject) -> Game:
         return _weighted(subject, kept)
 
     return Game("attributes", players, players, value, additive=None if curved else shared.T @ each[:, 0])
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What an item shares with a history; see `common_ground` for names and shared.
+
+    Args:
+        common: (values,) whether most items have the value, so that it says nothing about this one.
+    """
+
+    names: tuple[str, ...]
+    shared: Floats
+    common: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, subject: Subject) -> Ground:
+        names, shared = common_ground(subject.catalog, subject.item, subject.history.items)
+        return cls(names, shared, np.array([common_to_all(subject.catalog, name) for name in names], bool))
 
 
 def common_ground(catalog: Catalog, item: int, past: NDArray[np.int32]) -> tuple[tuple[str, ...], Floats]:
