@@ -134,7 +134,8 @@ def of_pair(
     """What `report_html` and `write_report` take, from a run and a subject: its text, its tree, where it comes from.
 
     Args:
-        explanations: of the subject, the first with user, title and sentence; changes: by heading, what-ifs in a line and as rows.
+        explanations: of the subject, the first with user, title and sentence.
+        changes: by heading, what-ifs in a line and as rows.
     """
     first = explanations[0]
     facts: dict[str, object] = {"run": run.path.name, "created": run.manifest["created"]}

@@ -51,7 +51,7 @@ def sureness(now: Choice) -> str:
 
 @contextmanager
 def progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar that is there while something is computed; it is told (done, most). A reader who does something else ends the work."""
+    """A bar that is there while something is computed; it is told (done, most). Who does something else ends it."""
     bar = st.progress(0.0, text=plain("why.begin"))
     try:
         yield lambda done, most: bar.progress(

@@ -24,6 +24,7 @@ from recsys_core.browse import Found, Headline, Person, UserList
 from recsys_core.errors import UserError
 from recsys_core.explain import answer, faithfulness
 from recsys_core.explain import pair as pairs
+from recsys_core.explain.faithfulness import Scoreboard
 from recsys_core.explain.game import Budget, Explanation
 from recsys_core.explain.pair import Pair
 from recsys_core.explain.subject import Subject
@@ -391,16 +392,15 @@ def pair(now: Choice, item: str) -> Pair:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _scoreboard(path: str, stamp: str) -> tuple[pd.DataFrame, int, bool | None] | None:
+def _scoreboard(path: str, stamp: str) -> Scoreboard | None:
     try:
-        board = faithfulness.load(_run(path, stamp))
+        return faithfulness.load(_run(path, stamp))
     except (UserError, OSError, ValueError, KeyError, TypeError):
         return None
-    return board.table(), int(board.settings["users"]), faithfulness.passed(board)
 
 
-def scoreboard(run: Run) -> tuple[pd.DataFrame, int, bool | None] | None:
-    """One row a method, how many users it is from, and the verdict; None if the run has no scoreboard that can be read."""
+def scoreboard(run: Run) -> Scoreboard | None:
+    """How faithful each method was when it was last measured; None if the run has no scoreboard that can be read."""
     return _scoreboard(str(run.path), stamp(run.path))
 
 

@@ -144,7 +144,6 @@ TEXT = {
     "column.base": "Base",
     "column.was": "Was",
     "column.now": "Now",
-    "column.why": "Why",
     "why.button": "Why?",
     "list": "Top {k}",
     "list.learned": "Under the **learned weights**, the first of {n:,} candidates "
@@ -269,10 +268,16 @@ TEXT = {
     "why.changes.place": "To lose place {place}",
     "why.changes.like": "What to like, and the place that each alone leads to",
     "why.trust": "How far to trust it",
-    "why.trust.caption": "gap = logit - base - sum of the contributions; R² over the coalitions that were evaluated; closed forms "
-    "need none.",
-    "why.trust.board": "How faithful each method is on this run (n = {n:,} users): without the past items that it credits most the "
-    "score should fall (del, lower is better), with these alone it should hold (ins, higher is better).",
+    "why.trust.caption": "gap = logit - base - sum of the contributions; R² over the coalitions that were evaluated; a closed "
+    "form needs none.",
+    "why.trust.board": "How faithful each method is on this run, n = {n:,} users, first recommendations: without the {most} past "
+    "items that it credits most, how many items stay in the top {k} and what share of the probability is left (lower is better); "
+    "with these {most} alone, what share is left (higher is better); how alike its answers are under other seeds.",
+    "why.column.stays": "In top {k} without {most}",
+    "why.column.del": "Left without {most}",
+    "why.column.ins": "Left with {most} alone",
+    "why.column.stability": "Same with other seeds",
+    "why.column.ms": "Milliseconds",
     "why.trust.passed": "The verdict on the run: faithful.",
     "why.trust.failed": "The verdict on the run: **not faithful**.",
     "why.trust.none": "This run has no scoreboard of methods yet. This makes one, in some minutes:",

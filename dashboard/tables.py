@@ -11,6 +11,7 @@ import pandas as pd
 from dashboard.charts import bar_images
 from dashboard.explain_charts import gap, rows
 from dashboard.strings import code, plain
+from recsys_core.explain.faithfulness import Scoreboard
 from recsys_core.explain.game import Explanation
 from recsys_core.hybrid import Blend
 
@@ -73,7 +74,7 @@ def trust_view(told: Sequence[tuple[str, Explanation]]) -> pd.DataFrame:
         {
             "question": question,
             "method": e.method,
-            "gap": gap(e),
+            "gap": f"{gap(e):+.1e}" if gap(e) else "0",
             "r2": e.fidelity,
             "error": e.frame()["standard_error"].max(),
             "evaluations": e.evaluations,
@@ -83,6 +84,14 @@ def trust_view(told: Sequence[tuple[str, Explanation]]) -> pd.DataFrame:
         for question, e in told
     ]
     return pd.DataFrame(facts)
+
+
+def board_view(board: Scoreboard) -> pd.DataFrame:
+    """Of each method on the scoreboard: stays, del and ins (with the most past items that were taken out), stability, ms."""
+    k, most = board.settings["k"], board.settings["most"]
+    columns = {"stays": f"pos@{k} -{most}", "del": f"del -{most}", "ins": f"ins +{most}", "stability": "stability", "ms": "ms"}
+    table = board.table()
+    return pd.DataFrame({"method": table.index, **{name: table[column].to_numpy() for name, column in columns.items()}})
 
 
 def moved(frame: pd.DataFrame) -> int:

@@ -1,4 +1,4 @@
-"""Why was this recommended, or why not? One item of one user: the answer first, then what it is made of and what would change it."""
+"""Why was this recommended, or why not? The answer first, then what it is made of, and what would change it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dashboard.strings import plain, t
 from recsys_core.browse import UserList
 from recsys_core.errors import UserError
 from recsys_core.explain import pair as pairs
-from recsys_core.explain import told
+from recsys_core.explain import faithfulness, told
 from recsys_core.explain.counterfactual import Counterfactual
 from recsys_core.explain.game import Explanation
 from recsys_core.explain.pair import Pair, Why
@@ -56,9 +56,9 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
             attributes(why.attributes)
         with right:
             past(why)
-        words(now, why)
-        changes(now, why)
-        other(now, why)
+        for section in (changes, words, other):
+            with st.container():  # a fragment in a fragment stays in its place
+                section(now, why)
         trust(now, why)
         with st.expander(plain("command"), icon=":material/terminal:"):
             st.code(state.explain_command(now, pair.item), language="bash", wrap_lines=True)
@@ -90,11 +90,9 @@ def pick(now: Choice, found: UserList, pair: Pair | None) -> None:
     left.selectbox(
         plain("why.item"),
         list(labels),
-        index=None,
         format_func=labels.get,
         key="item",
         on_change=state.item_picked,
-        required=True,
     )
     hint = plain("why.search.hint")
     right.text_input(plain("why.search"), key="item query", on_change=state.item_searched, placeholder=hint)
@@ -145,11 +143,11 @@ def beside(why: Why, now: Choice) -> None:
     st.caption(t("why.beside.caption"))
     number = st.column_config.NumberColumn
     columns = {
-        "component": st.column_config.TextColumn(plain("why.column.component")),
-        "own": number(plain("why.column.own"), format="%.2f"),
-        "edge": number(plain("why.column.edge", place=why.edge_rank), format="%.2f"),
-        "top": number(plain("why.column.top", k=why.edge_rank), format="%.2f"),
-        "to_edge": number(plain("why.column.behind", place=why.edge_rank), format="%+.2f"),
+        "component": st.column_config.TextColumn(plain("why.column.component"), width=80),
+        "own": number(plain("why.column.own"), format="%.2f", width=90),
+        "edge": number(plain("why.column.edge", place=why.edge_rank), format="%.2f", width=90),
+        "top": number(plain("why.column.top", k=why.edge_rank), format="%.2f", width=100),
+        "to_edge": number(plain("why.column.behind", place=why.edge_rank), format="%+.2f", width=80),
     }
     shown(why.beside, columns)
 
@@ -380,7 +378,7 @@ def trust(now: Choice, why: Why) -> None:
     columns = {
         "question": config.TextColumn(plain("why.column.question")),
         "method": config.TextColumn(plain("why.column.method")),
-        "gap": number(plain("why.column.gap"), format="%.0e"),
+        "gap": config.TextColumn(plain("why.column.gap")),
         "r2": number(plain("why.column.r2"), format="%.2f"),
         "error": number(plain("why.column.error"), format="%.3f"),
         "evaluations": number(plain("why.column.evaluations")),
@@ -394,10 +392,19 @@ def trust(now: Choice, why: Why) -> None:
         st.caption(t("why.trust.none"))
         st.code(state.scoreboard_command(now), language="bash")
         return
-    table, users, passed = board
+    passed = faithfulness.passed(board)
     verdict = "" if passed is None else " " + t("why.trust.passed" if passed else "why.trust.failed")
-    st.caption(t("why.trust.board", n=users) + verdict)
-    st.dataframe(table.round(3), row_height=tables.ROW)
+    view, most = tables.board_view(board), board.settings["most"]
+    columns = {
+        "method": config.TextColumn(plain("why.column.method")),
+        "stays": number(plain("why.column.stays", k=board.settings["k"], most=most), format="%.2f"),
+        "del": number(plain("why.column.del", most=most), format="%.2f"),
+        "ins": number(plain("why.column.ins", most=most), format="%.2f"),
+        "stability": number(plain("why.column.stability"), format="%.2f"),
+        "ms": number(plain("why.column.ms"), format="%.1f"),
+    }
+    shown(view, columns)
+    st.caption(t("why.trust.board", n=board.settings["users"], k=board.settings["k"], most=most) + verdict)
 
 
 def written(now: Choice, why: Why, answers: state.Answers) -> bytes:

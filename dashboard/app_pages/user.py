@@ -129,9 +129,7 @@ def table(now: Choice, found: UserList) -> None:
         "tags": config.ListColumn(plain("column.tags"), width=120),
         "percent": config.NumberColumn(plain("column.percent"), format="%.0f%%", help=plain("column.percent.help"), width=54),
         "bar": config.ImageColumn(plain("column.bar"), help=plain("column.bar.help"), width=146),
-        "why": config.ButtonColumn(
-            plain("column.why"), width=64, type="tertiary", on_click=state.why_clicked, args=(ids,), key=state.WHY_CLICK
-        ),
+        "why": config.ButtonColumn("", width=64, on_click=state.why_clicked, args=(ids,), key=state.WHY_CLICK),
     }
     view = tables.list_view(found.frame)
     order = ["rank", *(["move"] if now.moved else []), "title", "why", "percent", "bar", "year", "tags"]

@@ -64,7 +64,7 @@ class Pair:
         return str(self.subject.catalog.titles[self.subject.item])
 
     def listed(self, blend: Blend, mask: NDArray[np.bool_] | None = None) -> Scores:
-        """(1, n_items) logits under a blend, -inf where an item is no candidate; with a mask, of what it leaves of the history."""
+        """(1, n_items) logits under a blend, -inf where an item is no candidate; with a mask, of what that leaves."""
         z = self.person.z if mask is None else self.without(np.asarray(mask, bool).tobytes())
         return hide(blend.logit(z, self.subject.model.cold), self.person.hidden)
 
