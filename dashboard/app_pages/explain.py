@@ -13,8 +13,8 @@ from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core.browse import UserList
 from recsys_core.errors import UserError
-from recsys_core.explain import pair as pairs
 from recsys_core.explain import faithfulness, told
+from recsys_core.explain import pair as pairs
 from recsys_core.explain.counterfactual import Counterfactual
 from recsys_core.explain.game import Explanation
 from recsys_core.explain.pair import Pair, Why
