@@ -239,16 +239,14 @@ TEXT = {
     "why.words.says": "Each word is replaced by BERT's mask and the text read anew, so this takes seconds the first time. "
     "Nothing else on this page reads it.",
     "why.method": "Method",
-    "why.method.exact": "exact (all coalitions)",
     "why.budget": "Evaluations",
     "why.budget.help": "Coalitions whose score is asked for. More is slower and surer; exact and loo do not look at it.",
     "why.ask.words": "Read the text",
     "why.ask.method": "Ask this method",
     "why.ask.changes": "Find the smallest changes",
-    "why.took": "took {seconds:.1f} s",
     "why.working": "{done:,} of {most:,} evaluations",
     "why.begin": "Loading what the method needs",
-    "why.unable": "Cannot be asked here: {reasons}.",
+    "why.unable": "Not among the methods here: {reasons}.",
     "why.failed": "This could not be answered. The reason:",
     "why.other": "Ask another method",
     "why.other.says": "Methods that sample the model, beside the exact shares. Where the model is linear in the history, a good "

@@ -223,15 +223,18 @@ def shown(view: tables.Frame, columns: dict[str, object], most: int = 12) -> Non
 # On demand.
 
 
-def asking(now: Choice, why: Why, question: str, able: list[str]) -> Explanation | None:
+def asking(now: Choice, why: Why, question: str, able: dict[str, str]) -> Explanation | None:
     """Method, budget and button of a question; its answer if it has been asked for, under these weights."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        method = st.selectbox(plain("why.method"), able, key=f"method {question}", width=200)
+        names = [name for name, reason in able.items() if not reason and (question, name) != ("history", "exact")]
+        method = st.selectbox(plain("why.method"), names, key=f"method {question}", width=200)
         help_ = t("why.budget.help")
         budget = st.number_input(plain("why.budget"), 10, 5000, 100, step=10, key=f"budget {question}", help=help_, width=160)
         what = state.about(now, why.item, question, method, budget)
         label = plain("why.ask.words" if question == "words" else "why.ask.method")
         st.button(label, icon=":material/play_arrow:", key=f"ask {question}", on_click=state.ask, args=(question, what))
+    if lacking := "; ".join(f"{name}: {reason}" for name, reason in able.items() if reason):
+        st.caption(plain("why.unable", reasons=lacking))
     if not state.asked(question, what):
         return None
     try:
@@ -257,8 +260,7 @@ def words(now: Choice, why: Why) -> None:
         st.text(str(error))
         return
     st.caption(t("why.words.says"))
-    names = [name for name, reason in able.items() if not reason]
-    found = asking(now, why, "words", names)
+    found = asking(now, why, "words", able)
     if found is None:
         return
     st.text(report.answer_line(found))
@@ -277,8 +279,7 @@ def other(now: Choice, why: Why) -> None:
     with st.expander(plain("why.other"), icon=":material/balance:"):
         st.caption(t("why.other.says"))
         able = pairs.methods(why.about, "history")
-        names = [name for name, reason in able.items() if not reason and name != "exact"]
-        found = asking(now, why, "history", names)
+        found = asking(now, why, "history", able)
         if found is None:
             return
         left, right = st.columns(2, gap="medium")
