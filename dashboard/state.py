@@ -67,7 +67,7 @@ def run_paths() -> dict[str, Path]:
 
 def stamp(path: Path) -> str:
     """Changes when a run is trained anew or evaluated, or its explainers are."""
-    files = [path / name for name in ("manifest.json", "report.json", faithfulness.FILES[1])]
+    files = [path / "manifest.json", path / "report.json", *sorted(path.glob("faithfulness*.json"))]
     return " ".join(f"{s.st_mtime_ns}:{s.st_size}" for s in (f.stat() for f in files if f.exists()))
 
 

@@ -68,9 +68,10 @@ class Pair:
         z = self.person.z if mask is None else self.without(np.asarray(mask, bool).tobytes())
         return hide(blend.logit(z, self.subject.model.cold), self.person.hidden)
 
-    def rank(self, blend: Blend, mask: NDArray[np.bool_] | None = None) -> int:
-        """The item's place among all candidates, 1 = best, 0 = it is none."""
-        return int(ranks_in(self.listed(blend, mask), self.subject.item)[0])
+    def ranks(self, blend: Blend, masks: NDArray[np.bool_]) -> list[int]:
+        """The item's places among all candidates with what each mask leaves of the history, 1 = best, 0 = it is none."""
+        rows = [self.listed(blend, None if mask.all() else mask) for mask in masks]
+        return [int(ranks_in(row, self.subject.item)[0]) for row in rows]
 
 
 def pair(run: Run, person: Person, item: str) -> Pair:
@@ -154,7 +155,7 @@ def why(found: Pair, blend: Blend, k: int) -> Why:
         learned_rank=int(found.person.learned_rank[item]),
         shown_rank=int(ranks_in(shown, item)[0]),
         candidates=int(np.isfinite(listed).sum()),
-        sentence="" if unscored else sentence(about, rank=partial(found.rank, blend), ground=found.ground).text,
+        sentence="" if unscored else sentence(about, ranks=partial(found.ranks, blend), ground=found.ground).text,
         components=None if unscored else attribute(questions.ask("components", about), "exact"),
         history=None if unscored else by_past(about),
         attributes=None if unscored else by_attribute(about, found.ground),

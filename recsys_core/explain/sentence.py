@@ -6,7 +6,7 @@ happen without a past item was scored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +72,7 @@ def languages() -> list[str]:
     return list(WORDS)
 
 
-Rank = Callable[[NDArray[np.bool_] | None], int]  # mask (1, n_past) of past items, or None -> the item's rank, 0 = no candidate
+Ranks = Callable[[NDArray[np.bool_]], Sequence[int]]  # masks (m, n_past) of past items -> the item's ranks, 0 = no candidate
 
 
 def sentence(
@@ -80,29 +80,28 @@ def sentence(
     credit: Explanation | None = None,
     language: str = "en",
     *,
-    rank: Rank | None = None,
+    ranks: Ranks | None = None,
     ground: Ground | None = None,
 ) -> Sentence:
     """Tell why the subject's item stands where it does.
 
     Args:
         credit: an explanation of its history; None: the closed form, of the components that have one.
-        rank, ground: what is looked up, for who keeps it while weights move; None: scored and read anew.
+        ranks, ground: what is looked up, for who keeps it while weights move; None: scored and read anew.
 
     Raises UserError for an unknown language.
     """
     if language not in WORDS:
         raise unknown("language", language, WORDS)
     shares = subject.shares.history(subject.blend)[0][:, 0] if credit is None else credit.contributions
-    found = clauses(subject, shares, rank, ground)
+    found = clauses(subject, shares, ranks, ground)
     past = subject.history.items
-    titles = {str(i): str(t) for i, t in zip(subject.items.ids[past], subject.catalog.titles[past], strict=True)}
+    titles = dict(zip(map(str, subject.items.ids[past]), map(str, subject.catalog.titles[past]), strict=True))
     return Sentence(tell(found, titles, language), tuple(found))
 
 
-def clauses(subject: Subject, shares: Floats, rank: Rank | None = None, ground: Ground | None = None) -> list[Clause]:
+def clauses(subject: Subject, shares: Floats, ranks: Ranks | None = None, ground: Ground | None = None) -> list[Clause]:
     """What there is to say, with its numbers; `shares` (n_past,) credit of the past items."""
-    rank = rank or (lambda mask: int(rank_of(subject, mask)[0]))
     positive = np.maximum(shares, 0)
     total = float(positive.sum())
     if total <= 0:
@@ -112,11 +111,10 @@ def clauses(subject: Subject, shares: Floats, rank: Rank | None = None, ground: 
     ids = subject.items.ids[subject.history.items]
     out = [Clause("history", tuple(str(ids[j]) for j in named), float(positive[named].sum() / total))]
     out += _by_attribute(ground or Ground.of(subject), shares, total)
-    before = rank(None)
+    masks = np.ones((2, len(shares)), bool)
+    masks[1, named[0]] = False
+    before, after = rank_of(subject, masks).tolist() if ranks is None else ranks(masks)
     if before:
-        mask = np.ones((1, len(shares)), bool)
-        mask[0, named[0]] = False
-        after = rank(mask)
         out.append(Clause("still" if after == before else "without", (str(ids[named[0]]),), after, before))
     return out
 
@@ -136,10 +134,13 @@ def _by_attribute(ground: Ground, shares: Floats, total: float) -> list[Clause]:
     """
     if not ground.names:
         return []
-    credit = np.where(ground.common, 0, (ground.shared.T @ shares)[:-1])  # the last column shares nothing
-    best = int(np.argmax(credit))
-    value = float(credit[best] / total)
-    return [Clause("attribute", (ground.names[best],), value)] if LEAST <= value <= 1 else []
+    credit = (ground.shared.T @ shares)[:-1] / total  # the last column shares nothing
+    for best in np.argsort(-credit, kind="stable"):
+        if credit[best] < LEAST:
+            break
+        if credit[best] <= 1 and not ground.common(ground.names[best]):
+            return [Clause("attribute", (ground.names[best],), float(credit[best]))]
+    return []
 
 
 def tell(found: list[Clause], titles: dict[str, str], language: str) -> str:

@@ -7,7 +7,9 @@ does not say that the model read the attribute.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,17 +45,17 @@ class Ground:
     """What an item shares with a history; see `common_ground` for names and shared.
 
     Args:
-        common: (values,) whether most items have the value, so that it says nothing about this one.
+        common: name -> whether most items have the value, so that it says nothing about this one; looked up once.
     """
 
     names: tuple[str, ...]
     shared: Floats
-    common: NDArray[np.bool_]
+    common: Callable[[str], bool]
 
     @classmethod
     def of(cls, subject: Subject) -> Ground:
         names, shared = common_ground(subject.catalog, subject.item, subject.history.items)
-        return cls(names, shared, np.array([common_to_all(subject.catalog, name) for name in names], bool))
+        return cls(names, shared, cache(partial(common_to_all, subject.catalog)))
 
 
 def common_ground(catalog: Catalog, item: int, past: NDArray[np.int32]) -> tuple[tuple[str, ...], Floats]:
