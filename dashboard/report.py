@@ -30,7 +30,7 @@ from dashboard.report_style import CSS, JS
 from dashboard.strings import plain
 from recsys_core.errors import UserError
 from recsys_core.explain.game import Explanation
-from recsys_core.explain.tree import tree
+from recsys_core.explain.tree import PRIOR, tree
 
 if TYPE_CHECKING:
     from recsys_core.explain.subject import Subject
@@ -134,18 +134,25 @@ def of_pair(
     """What `report_html` and `write_report` take, from a run and a subject: its text, its tree, where it comes from.
 
     Args:
-        explanations: of the subject, the first with user, title and sentence.
+        explanations: of the subject, the first with user, title, rank and sentence.
         changes: by heading, what-ifs in a line and as rows.
     """
     first = explanations[0]
-    facts: dict[str, object] = {"run": run.path.name, "created": run.manifest["created"]}
-    facts |= {"data": run.manifest["fingerprint"][:16], **{n: v for n, v in run.manifest["versions"].items() if v}}
-    leaves = tree(about).frame.rename(columns=LEVELS)[[*LEVELS.values(), "contribution"]]
-    extra = [(plain("report.tree"), plain("report.tree.says"), leaves)]
+    facts = {
+        plain("report.fact.run"): run.path.name,
+        plain("report.fact.trained"): run.manifest["created"],
+        plain("report.fact.data"): run.manifest["fingerprint"][:16],
+        plain("report.fact.versions"): {name: version for name, version in run.manifest["versions"].items() if version},
+    }
+    leaves = tree(about).frame
+    leaves = leaves.assign(label=leaves["label"].where(leaves["player"] != PRIOR, ""))  # not through the history
+    split = leaves.rename(columns=LEVELS)[[*LEVELS.values(), "contribution"]]
+    extra = [(plain("report.tree"), plain("report.tree.says"), split)]
+    asked = "report.title.listed" if first.rank > 0 else "report.title.not"
     extra += [(name[:1].upper() + name[1:], told, frame) for name, (told, frame) in changes.items() if len(frame)]
     return {
         "explanations": [replace(e, user=first.user, item=first.item, title=first.title) for e in explanations],
-        "title": plain("report.title", title=first.title, user=first.user),
+        "title": plain(asked, title=first.title, user=first.user, rank=first.rank),
         "facts": facts,
         "sentence": first.sentence,
         "text": about.catalog.texts[about.item],

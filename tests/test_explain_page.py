@@ -319,7 +319,7 @@ def test_the_report_holds_what_was_asked(open_app, tiny_run: Run) -> None:
     changes = {"to leave it": (told.counterfactual(remove_history(about, 3)), remove_history(about, 3).frame())}
     page = report.report_html(**report.of_pair(tiny_run, about, [explain(tiny_run, "u01", item)], changes))
     for text in (
-        f"Why {title_of(tiny_run, item)} for user u01?",
+        f"Why is {title_of(tiny_run, item)} number 1 for user u01?",
         "To leave it",
         strings.plain("report.tree"),
         tiny_run.manifest["fingerprint"][:16],

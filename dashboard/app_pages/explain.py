@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -16,6 +15,7 @@ from recsys_core.errors import UserError
 from recsys_core.explain import faithfulness, told
 from recsys_core.explain import pair as pairs
 from recsys_core.explain.counterfactual import Counterfactual
+from recsys_core.explain.explainers import named
 from recsys_core.explain.game import Explanation
 from recsys_core.explain.pair import Pair, Why
 from recsys_core.explain.why_not import WhyNot, why_not
@@ -410,7 +410,8 @@ def trust(now: Choice, why: Why) -> None:
 
 def written(now: Choice, why: Why, answers: state.Answers) -> bytes:
     """The report, made when its button is pressed: the exact answers, and what has been asked for."""
-    first = replace(why.history, user=now.person.user, item=why.item, title=why.title, sentence=why.sentence)
+    about = {"user": now.person.user, "item": why.item, "title": why.title, "sentence": why.sentence, "rank": why.rank}
+    first = named(why.history, **about)
     asked = state.of(answers, now, why.item)
     sections = [found for found in (first, why.components, why.attributes, *asked) if isinstance(found, Explanation)]
     what_if = {name: change for found in asked for name, change in what_ifs(found).items()}
