@@ -12,12 +12,13 @@ import pytest
 from conftest import HOSTILE, ran
 from streamlit.testing.v1 import AppTest
 from test_dashboard import slider, texts
-from worlds import dataset_of, random_world
+from worlds import random_world
 
 from dashboard import report, state, strings, tables
 from dashboard.explain_charts import digits
 from recsys_core import browse
 from recsys_core.config import Settings
+from recsys_core.data import Histories
 from recsys_core.explain import told
 from recsys_core.explain.answer import explain, subject
 from recsys_core.explain.counterfactual import remove_history
@@ -275,17 +276,15 @@ def test_nothing_liked(open_app, hostile_run: Run) -> None:
     assert strings.plain("why.past.none") in texts(app)
 
 
-def test_an_empty_list_asks_for_an_item(open_app, tmp_path: Path) -> None:
-    events = [(u, i) for u in range(12) for i in range(8) if u == 0 or (u + i) % 3]
-    run = train(
-        dataset_of(events, 12, 8), Settings(components=("popularity", "item_knn"), control=False, hide="met"), tmp_path / "w"
-    )
-    full = [str(run.dataset.users.ids[u]) for u in range(12) if run.hidden[[u]].lengths[0] == 8]
-    if not full:
-        pytest.skip("the split withheld something of every user")
-    app = open_app(tmp_path, "explain", user=full[0])
+def test_an_empty_list_asks_for_an_item(open_app, tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(tiny_run.path, tmp_path / "full")
+    n_users, n_items = len(tiny_run.dataset.users), len(tiny_run.dataset.items)
+    everything = Histories.of([range(n_items)] * n_users, n_items)
+    monkeypatch.setattr(Run, "hidden", property(lambda run: everything))
+    app = open_app(tmp_path, "explain", user="u01")
     assert app.title[0].value == strings.plain("why.title.none")
-    app.text_input(key="item query").set_value("i3")
+    assert strings.plain("why.none") in texts(app)
+    app.text_input(key="item query").set_value("lisbon")
     assert "It has been met already" in ran(app).title[0].value
 
 
