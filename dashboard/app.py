@@ -17,9 +17,9 @@ PAGES = Path(__file__).parent / "app_pages"
 def main() -> None:
     st.set_page_config(plain("app"), style.ICON, layout="wide", initial_sidebar_state=320)
     st.html(f"<style>{style.PAGE}</style>")
-    page = st.navigation(
-        [st.Page(PAGES / "user.py", title=plain("page.user"), icon=":material/person_search:")], position="hidden"
-    )
+    user = st.Page(PAGES / "user.py", title=plain("page.user"), icon=":material/person_search:", default=True)
+    explain = st.Page(PAGES / "explain.py", title=plain("page.explain"), icon=":material/help_center:")
+    page = st.navigation([user, explain])
     paths = state.run_paths()
     if not paths:
         nothing_here()
@@ -28,7 +28,7 @@ def main() -> None:
     run = pick_run(paths)
     if run is None:
         return
-    state.begin_run(run)
+    state.begin_run(run, "explain" if page == explain else "user")
     st.html(f"<style>{style.weights(run.model.blend)}</style>")
     with st.sidebar:
         pick_user(run)

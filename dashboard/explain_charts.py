@@ -92,12 +92,11 @@ def waterfall(explanation: Explanation, most: int = 12) -> go.Figure:
         "hoverinfo": "skip",
     }
     traces = [joints, _bars(moves, places), marks, *_signed(moves[["start", "end"]], moves, places)]
-    figure = _figure(traces, _labels(walk, explanation.question), (low, high), moves["contribution"])
     ticks = _ticks(low - 0.1 * span, high + 0.1 * span)
     chance = [percent(1 / (1 + math.exp(-min(max(v, -60), 60)))) for v in ticks]
-    return _axis(
-        figure, ticks, [f"{v:g}<br>{p}" for v, p in zip(ticks, chance, strict=True)], plain("explain.axis.walk"), zero=False
-    )
+    words = [f"{v:g}<br>{p}" for v, p in zip(ticks, chance, strict=True)]
+    axis = _axis(ticks, words, plain("explain.axis.walk"), zero=False)
+    return _figure(traces, _labels(walk, explanation.question), (low, high), moves["contribution"], axis)
 
 
 def bars(explanation: Explanation, most: int = 15) -> go.Figure:
@@ -171,14 +170,14 @@ def _flat(moves: pd.DataFrame, places: int, labels: list[tuple[str, str, int]]) 
     reach = pd.DataFrame({"start": moves["start"], "end": moves["end"] + error.where(moves["end"] >= 0, -error)})
     edges = [0.0, *(moves["end"] - error), *(moves["end"] + error)]
     low, high = min(edges), max(edges)
-    figure = _figure([_bars(moves, places), *_signed(reach, moves, places)], labels, (low, high), moves["contribution"])
     ticks = _ticks(low - 0.1 * (high - low), high + 0.1 * (high - low)) if high > low else [0.0]
-    return _axis(figure, ticks, [f"{v:g}" for v in ticks], plain("explain.axis.bars"), zero=True)
+    axis = _axis(ticks, [f"{v:g}" for v in ticks], plain("explain.axis.bars"), zero=True)
+    return _figure([_bars(moves, places), *_signed(reach, moves, places)], labels, (low, high), moves["contribution"], axis)
 
 
-def _axis(figure: go.Figure, ticks: list[float], words: list[str], title: str, *, zero: bool) -> go.Figure:
+def _axis(ticks: list[float], words: list[str], title: str, *, zero: bool) -> dict[str, Any]:
     about = {"text": title, "font": {"size": 12}, "standoff": 8}
-    return figure.update_xaxes(tickvals=ticks, ticktext=words, tickfont={"size": 12}, title=about, zeroline=zero)
+    return {"tickvals": ticks, "ticktext": words, "tickfont": {"size": 12}, "title": about, "zeroline": zero}
 
 
 def _bars(moves: pd.DataFrame, places: int) -> dict[str, Any]:
@@ -254,7 +253,11 @@ def _labels(moves: pd.DataFrame, question: str) -> list[tuple[str, str, int]]:
 
 
 def _figure(
-    traces: list[dict[str, Any]], labels: list[tuple[str, str, int]], edges: tuple[float, float], signs: pd.Series
+    traces: list[dict[str, Any]],
+    labels: list[tuple[str, str, int]],
+    edges: tuple[float, float],
+    signs: pd.Series,
+    axis: dict[str, Any],
 ) -> go.Figure:
     """Labels stand left of the bars. `layout.meta` holds two layouts for whoever knows the width of the page: "wide" is that, in
     "narrow" labels stand above the bars."""
@@ -267,7 +270,7 @@ def _figure(
         "hoverlabel": {"bgcolor": "#1F2430", "bordercolor": "#1F2430", "font": {"color": "#FFFFFF"}, "align": "left"},
         "xaxis": {
             "range": [low - (0.16 if (signs < 0).any() else 0.03) * pad, high + 0.16 * pad],  # room for the numbers
-            "zeroline": True,
+            **axis,
             "zerolinecolor": AXIS,
             "zerolinewidth": 1.5,
             "fixedrange": True,

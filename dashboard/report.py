@@ -16,8 +16,10 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -28,6 +30,11 @@ from dashboard.report_style import CSS, JS
 from dashboard.strings import plain
 from recsys_core.errors import UserError
 from recsys_core.explain.game import Explanation
+from recsys_core.explain.tree import PRIOR, tree
+
+if TYPE_CHECKING:
+    from recsys_core.explain.subject import Subject
+    from recsys_core.run import Run
 
 MOST = 5_000_000  # bytes of a page
 ASKS = {
@@ -42,6 +49,7 @@ SAYS = {
     "words": "report.says.words",
     "attributes": "report.says.attributes",
 }
+LEVELS = {"component": "level1", "label": "level2", "word": "level3"}  # as the chart of a tree calls them
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 Extra = tuple[str, str, pd.DataFrame]  # heading, caption, rows
 
@@ -120,6 +128,39 @@ def write_report(
     return path
 
 
+def of_pair(
+    run: Run, about: Subject, explanations: Sequence[Explanation], changes: Mapping[str, tuple[str, pd.DataFrame]]
+) -> dict[str, Any]:
+    """What `report_html` and `write_report` take, from a run and a subject: its text, its tree, where it comes from.
+
+    Args:
+        explanations: of the subject, the first with user, title, rank and sentence.
+        changes: by heading, what-ifs in a line and as rows.
+    """
+    first = explanations[0]
+    facts = {
+        plain("report.fact.run"): run.path.name,
+        plain("report.fact.trained"): run.manifest["created"],
+        plain("report.fact.data"): run.manifest["fingerprint"][:16],
+        plain("report.fact.versions"): {name: version for name, version in run.manifest["versions"].items() if version},
+    }
+    leaves = tree(about).frame
+    leaves = leaves.assign(label=leaves["label"].where(leaves["player"] != PRIOR, ""))  # not through the history
+    split = leaves.rename(columns=LEVELS)[[*LEVELS.values(), "contribution"]]
+    extra = [(plain("report.tree"), plain("report.tree.says"), split)]
+    asked = "report.title.listed" if first.rank > 0 else "report.title.not"
+    extra += [(name[:1].upper() + name[1:], told, frame) for name, (told, frame) in changes.items() if len(frame)]
+    return {
+        "explanations": [replace(e, user=first.user, item=first.item, title=first.title) for e in explanations],
+        "title": plain(asked, title=first.title, user=first.user, rank=first.rank),
+        "facts": facts,
+        "sentence": first.sentence,
+        "text": about.catalog.texts[about.item],
+        "notes": [f"{name}: {told}" for name, (told, frame) in changes.items() if not len(frame)],
+        "extra": extra,
+    }
+
+
 def _header(explanations: Sequence[Explanation], title: str, sentence: str, notes: Sequence[str]) -> str:
     lines = [f"<h1>{_text(title)}</h1>"]
     if explanations:
@@ -143,17 +184,17 @@ def _section(e: Explanation, text: str) -> str:
     """What was asked, the answer in a line, the chart, its table, and how far to trust it."""
     asked = plain(ASKS[e.question]) if e.question in ASKS else plain("report.other", question=e.question)
     lines = [f"<h2>{_text(asked)}</h2>", f'<p class="says">{_text(plain(SAYS.get(e.question, "report.says.other")))}</p>']
-    lines.append(f'<p class="answer">{_text(_answer(e))}</p>')
+    lines.append(f'<p class="answer">{_text(answer_line(e))}</p>')
     if e.players:
         if e.question == "words" and text:
             lines.append(f'<div class="words">{charts.highlighted(e, text)}</div>')
         flat = e.question in ("history", "words")
         lines.append(_chart(charts.bars(e) if flat else charts.waterfall(e), asked))
-        lines.append(f'<p class="caption">{_text(_sum(e, flat))}</p>')
+        lines.append(f'<p class="caption">{_text(sum_line(e, flat))}</p>')
     return f"<section>{''.join(lines)}{_twin(charts.table(e))}{_trust(e)}</section>"
 
 
-def _answer(e: Explanation) -> str:
+def answer_line(e: Explanation) -> str:
     """The strongest either way, with their numbers."""
     if not e.players:
         return plain("report.nobody")
@@ -169,15 +210,14 @@ def _answer(e: Explanation) -> str:
     return " ".join(said) or plain("report.flat")
 
 
-def _sum(e: Explanation, flat: bool) -> str:
-    """The arithmetic of the section, in the digits of its chart."""
+def sum_line(e: Explanation, flat: bool, what: str = "") -> str:
+    """The arithmetic of the section, in the digits of its chart; `what` names the sum if it is not the logit."""
     places = charts.digits(e)
     missed = charts.gap(e)
     gap = plain("report.sum.gap", gap=f"{missed:+.{places}f}") if abs(missed) > 1e-6 else ""
     total = f"{e.output - e.base - missed:+.{places}f}"
-    words = plain(
-        "report.sum", base=f"{e.base:.{places}f}", total=total, n=len(e.players), gap=gap, output=f"{e.output:.{places}f}"
-    )
+    ends = {"base": f"{e.base:.{places}f}", "output": f"{e.output:.{places}f}", "what": what or plain("explain.output")}
+    words = plain("report.sum", total=total, n=len(e.players), gap=gap, **ends)
     return f"{words} " + plain("report.whiskers") if flat and _sampled(e) else words
 
 
@@ -185,7 +225,8 @@ def _sampled(e: Explanation) -> bool:
     return e.standard_error is not None and any(math.isfinite(v) for v in e.standard_error)
 
 
-def _trust(e: Explanation) -> str:
+def trust_words(e: Explanation) -> list[str]:
+    """Method, gap, R2 or standard error, cost and seed, a piece each."""
     words = [plain("report.method", method=e.method)]
     words += [plain("report.closed")] if not e.evaluations and e.method == "exact" else []
     words.append(plain("report.gap", gap=f"{charts.gap(e):+.1e}" if charts.gap(e) else "0"))
@@ -195,7 +236,12 @@ def _trust(e: Explanation) -> str:
         words.append(plain("report.error", error=charts.small(largest, charts.digits(e))))
     words.append(plain("report.evaluations", n=e.evaluations))
     words += [plain("report.seconds", seconds=e.seconds), plain("report.seed", seed=e.seed), *e.notes]
-    items = "".join(f"<li>{_text(word)}</li>" for word in words)
+    words += [plain("report.cached")] if e.cached else []
+    return words
+
+
+def _trust(e: Explanation) -> str:
+    items = "".join(f"<li>{_text(word)}</li>" for word in trust_words(e))
     return f'<div class="trust"><span>{_text(plain("report.trust"))}</span><ul>{items}</ul></div>'
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from dashboard.charts import bar_images
+from dashboard.explain_charts import gap, rows
 from dashboard.strings import code, plain
+from recsys_core.explain.faithfulness import Scoreboard
+from recsys_core.explain.game import Explanation
 from recsys_core.hybrid import Blend
 
 Frame = pd.DataFrame
@@ -23,6 +27,7 @@ def list_view(frame: pd.DataFrame) -> pd.DataFrame:
     moves = [move(r, was, new) for r, was, new in zip(frame["rank"], frame["learned_rank"], frame["new"], strict=True)]
     percent = (100 * frame["probability"]).to_numpy()
     columns = {"move": moves, "tags": pd.Series(tags, dtype=object), "percent": percent, "bar": bar_images(frame)}
+    columns["why"] = [plain("why.button")] * len(frame)
     return frame[["rank", "title", "year"]].assign(**columns)
 
 
@@ -49,6 +54,44 @@ def history_view(frame: pd.DataFrame, query: str, sort: str) -> pd.DataFrame:
     if sort == "title":
         return kept.sort_values("title", key=lambda c: c.str.casefold(), kind="stable")
     return kept.sort_values("value", ascending=False, kind="stable") if sort == "value" else kept
+
+
+def place(rank: int) -> str:
+    """A rank as people say it; 0 is none."""
+    return plain("rank", n=rank) if rank else plain("rank.none")
+
+
+def credit_view(explanation: Explanation) -> pd.DataFrame:
+    """The twin of an explanation's chart, all players: kind, label, contribution, standard_error, percent (of all that moves)."""
+    found = rows(explanation)
+    return found[["label", "contribution", "standard_error"]].assign(percent=100 * found["share"])
+
+
+def trust_view(told: Sequence[tuple[str, Explanation]]) -> pd.DataFrame:
+    """How far explanations can be trusted, one row each: question, method, gap, r2, error (the largest), evaluations, seconds,
+    kept (whether it was read from the cache)."""
+    facts = [
+        {
+            "question": question,
+            "method": e.method,
+            "gap": f"{gap(e):+.1e}" if gap(e) else "0",
+            "r2": e.fidelity,
+            "error": e.frame()["standard_error"].max(),
+            "evaluations": e.evaluations,
+            "seconds": e.seconds,
+            "kept": e.cached,
+        }
+        for question, e in told
+    ]
+    return pd.DataFrame(facts)
+
+
+def board_view(board: Scoreboard) -> pd.DataFrame:
+    """Of each method on the scoreboard: stays, del and ins (with the most past items that were taken out), stability, ms."""
+    k, most = board.settings["k"], board.settings["most"]
+    columns = {"stays": f"pos@{k} -{most}", "del": f"del -{most}", "ins": f"ins +{most}", "stability": "stability", "ms": "ms"}
+    table = board.table()
+    return pd.DataFrame({"method": table.index, **{name: table[column].to_numpy() for name, column in columns.items()}})
 
 
 def moved(frame: pd.DataFrame) -> int:

@@ -44,7 +44,8 @@ class Headline:
 
 @dataclass(frozen=True)
 class Found:
-    """Users that match a search: `frame` has user_id, likes and the attributes, at most `limit` rows of `total`."""
+    """Users or items that match a search: `frame` has user_id, likes and the attributes, or item_id and title; at most `limit`
+    rows of `total`."""
 
     frame: pd.DataFrame
     total: int
@@ -147,6 +148,24 @@ def search_users(run: Run, query: str, *, limit: int) -> Found:
     near = np.where(ids == whole, 0, np.where(ids.str.startswith(whole), 1, 2))
     order = np.flatnonzero(match)[np.argsort(near[match], kind="stable")]
     return Found(table.iloc[order[:limit]].reset_index(drop=True), len(order))
+
+
+def search_items(run: Run, query: str, *, limit: int) -> Found:
+    """Items whose id or title holds every word, case ignored; nothing for an empty query. `frame` has item_id and title.
+
+    An exact id comes first, then titles that begin with the query, then the others in the order of the data.
+    """
+    words, whole = query.casefold().split(), " ".join(query.casefold().split())
+    ids, titles = run.dataset.items.ids.astype(str), run.dataset.catalog.titles.astype(str)
+    if not words:
+        return Found(pd.DataFrame({"item_id": ids[:0], "title": titles[:0]}), 0)
+    folded = [" ".join(title.casefold().split()) for title in titles]
+    near = [
+        0 if i.casefold() == whole else 1 if t.startswith(whole) else 2 if all(w in t or w == i.casefold() for w in words) else 3
+        for i, t in zip(ids, folded, strict=True)
+    ]
+    order = np.argsort(near, kind="stable")[: sum(n < 3 for n in near)]
+    return Found(pd.DataFrame({"item_id": ids[order[:limit]], "title": titles[order[:limit]]}), len(order))
 
 
 def _user_frame(run: Run) -> pd.DataFrame:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Weights = dict[str, float]
 Write = Callable[["pd.DataFrame", argparse.Namespace], None]
 MOST_ROWS = 15  # players printed; the others are one line
-LEVELS = {"component": "level1", "label": "level2", "word": "level3"}  # as the chart of a tree calls them
 
 
 class WhatIf(NamedTuple):
@@ -183,10 +182,8 @@ def _changes(about: Subject, args: argparse.Namespace) -> dict[str, WhatIf]:
 
 def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, WhatIf], args: argparse.Namespace) -> Path:
     """Every question that can be asked of this pair, and the tree, on one page."""
-    from dashboard.report import write_report
+    from dashboard.report import of_pair, write_report
     from recsys_core.explain import questions
-    from recsys_core.explain.explainers import named
-    from recsys_core.explain.tree import PRIOR, tree
 
     sections = [found]
     for question in questions.names():
@@ -196,28 +193,6 @@ def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, Wha
             more = answer(run, about, question, "", _budget(args), args.seed)
         except UserError:
             continue  # no words, no attributes: the page has no such section
-        sections.append(named(more, user=found.user, item=found.item, title=found.title))
-    facts = {"Run": run.path.name, "Trained": run.manifest["created"], "Data fingerprint": run.manifest["fingerprint"][:16]}
-    facts["Versions"] = ", ".join(f"{name} {version}" for name, version in run.manifest["versions"].items() if version)
-    leaves = tree(about).frame
-    leaves = leaves.assign(label=leaves["label"].where(leaves["player"] != PRIOR, ""))  # not through the history
-    split = "Every component, and in it every past item: with the base these add up to the logit."
-    extra = [("Component by past item", split, leaves.rename(columns=LEVELS)[[*LEVELS.values(), "contribution"]])]
-    extra += [(name.capitalize(), change.told, change.frame) for name, change in changes.items() if len(change.frame)]
-    return write_report(
-        args.html,
-        sections,
-        title=_asked(found),
-        facts=facts,
-        sentence=found.sentence,
-        text=about.catalog.texts[about.item],
-        notes=[f"{name}: {change.told}" for name, change in changes.items() if not len(change.frame)],
-        extra=extra,
-    )
-
-
-def _asked(e: Explanation) -> str:
-    """The question as a title."""
-    if e.rank > 0:
-        return f"Why is {e.title} number {e.rank:,} for user {e.user}?"
-    return f"Why is {e.title} not in the list of user {e.user}?"
+        sections.append(more)
+    what_if = {name: (change.told, change.frame) for name, change in changes.items()}
+    return write_report(args.html, **of_pair(run, about, sections, what_if))

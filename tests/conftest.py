@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from encoders import tiny_bert
+from streamlit.testing.v1 import AppTest
 
 from recsys_core.config import Settings
 from recsys_core.data import Catalog, Dataset, Vocabulary
@@ -14,6 +15,7 @@ from recsys_core.readers import load_dataset
 from recsys_core.run import Run
 from recsys_core.train import train
 
+APP = Path(__file__).parents[1] / "dashboard" / "app.py"
 TINY = Path(__file__).parents[1] / "data" / "tiny"
 QUICK = Settings(components=("popularity", "item_knn", "ease"), control=False, hide="met")
 HOSTILE = (
@@ -54,3 +56,29 @@ def hostile(data: Dataset) -> Dataset:
     users = [*HOSTILE, *data.users.ids[len(HOSTILE) :], "empty"]
     people = data.user_table.reindex(range(len(users))).fillna("<b>none</b>")
     return replace(data, name="<i>h</i>", users=Vocabulary.of(users), catalog=Catalog(table), user_table=people)
+
+
+@pytest.fixture
+def open_app(monkeypatch: pytest.MonkeyPatch):
+    """Open the app on a folder of runs, with a URL; every run of the script must end without an exception."""
+
+    def open_(folder: Path | None, page: str = "", **url: str) -> AppTest:
+        monkeypatch.delenv("WHYREC_RUN", raising=False)
+        monkeypatch.delenv("WHYREC_RUNS", raising=False)
+        if folder is not None:
+            monkeypatch.setenv("WHYREC_RUNS", str(folder))
+        app = AppTest.from_file(str(APP), default_timeout=120)
+        for name, value in url.items():
+            app.query_params[name] = value
+        if page:
+            app.run()  # pages can be switched to once they are known; what the URL asked for is in the session by then
+            app.switch_page(f"app_pages/{page}.py")
+        return ran(app)
+
+    return open_
+
+
+def ran(app: AppTest) -> AppTest:
+    app.run()
+    assert not app.exception, [e.value for e in app.exception]
+    return app

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from recsys_core.explain.answer import explain
+from recsys_core.recommend import recommend_users
 from recsys_core.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +33,7 @@ TOO_WIDE = """() => ["html", "[data-testid=stMain]", "[data-testid=stSidebarCont
   const over = [...box.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > edge);
   return box.scrollWidth > box.clientWidth + 1 ? [name, ...over.map(e => e.dataset.testid || e.className)] : [];
 })"""
+WHY = (280, 52 + 35)  # pixels from the corner of the list to the button in its second row
 PATIENCE = 90_000  # milliseconds: the first page imports torch, on what may be a busy machine
 pytestmark = pytest.mark.browser
 
@@ -89,6 +92,11 @@ def wait_for(url: str, server: subprocess.Popen, seconds: int = 90) -> None:
     raise AssertionError(f"{url} did not answer in {seconds} s")
 
 
+def probes(message) -> bool:
+    """Streamlit's own search for its server from /explain: it tries /explain/_stcore, is told 404, and goes on to /_stcore."""
+    return "/explain/_stcore/" in message.location.get("url", "")
+
+
 class Visit:
     """One page in a fresh context, which remembers what the console complained about."""
 
@@ -97,7 +105,7 @@ class Visit:
         self.page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE)
         self.errors: list[str] = []
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" and not probes(m) else None)
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
         self.page.on("requestfailed", lambda r: self.errors.append(r.url) if "127.0.0.1" not in r.url else None)
         self.page.goto(url)
@@ -193,3 +201,53 @@ def test_a_link_to_nowhere_is_told(visit) -> None:
     here = visit("/?run=none&user=none&k=no&weights=no")
     for text in ("names run none", "asks for a list of no", "weights could not all be used"):
         here.page.get_by_text(text).first.wait_for()
+
+
+def test_from_the_list_to_why(visit, tiny_run: Run) -> None:
+    here = visit("/?user=u01&k=5")
+    listed = list(recommend_users(tiny_run, ["u01"], k=5)["item_id"])
+    table = here.page.locator("[data-testid=stDataFrame]").nth(1)
+    table.locator("canvas").first.wait_for()
+    here.page.wait_for_timeout(700)  # the canvas is drawn
+    box = table.bounding_box()
+    here.page.mouse.click(box["x"] + WHY[0], box["y"] + WHY[1])
+    expected = explain(tiny_run, "u01", listed[1])
+    here.page.get_by_role("heading", name=f"Why was {expected.title} recommended to user u01?").wait_for()
+    here.settled()
+    assert f"/explain?run=tiny&user=u01&item={listed[1]}&k=5" in here.page.url
+    here.page.get_by_text(expected.sentence, exact=True).wait_for()
+    assert here.page.locator("[data-testid=stPlotlyChart] .main-svg").count() >= 3
+    here.shot("explain")
+    thumb = here.page.locator(".st-key-weight-item_knn input[type=range], .st-key-weight-item-knn input[type=range]")
+    thumb.focus()
+    thumb.press("ArrowRight")
+    here.page.wait_for_function("location.search.includes('weights=')")
+    here.settled()
+    there = visit(here.page.url)  # a copied link: page, user, item, weights and K
+    assert there.page.url == here.page.url
+    figures = "[data-testid=stMetricValue]"
+    assert there.page.locator(figures).all_text_contents() == here.page.locator(figures).all_text_contents()
+    here.page.get_by_role("link", name="User").click()
+    here.page.get_by_text("You moved the weights").wait_for()
+    here.page.wait_for_function("location.pathname == '/' && location.search.includes('weights=')")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 1024])
+def test_explain_fits_the_window(visit, scheme: str, width: int) -> None:
+    here = visit("/explain?user=u01", width=width, height=2400, scheme=scheme)
+    here.page.get_by_role("button", name="Find the smallest changes").click()
+    here.page.get_by_text("To leave the top 10").wait_for()
+    here.settled()
+    here.shot(f"explain-{width}-{scheme}")
+    assert here.page.evaluate(TOO_WIDE) == []
+
+
+def test_the_report_opens_from_its_file(visit, tmp_path: Path) -> None:
+    here = visit("/explain?user=u01&run=hostile")
+    with here.page.expect_download() as told:
+        here.page.get_by_role("button", name="Download report").click()
+    told.value.save_as(tmp_path / "why.html")
+    text = (tmp_path / "why.html").read_text("utf-8")
+    assert "<script>alert" not in text
+    assert "Component by past item" in text

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
 
-from dashboard import charts, state, style, tables
+from dashboard import charts, shared, state, tables
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core import browse
@@ -25,7 +23,7 @@ def page(run: Run) -> None:
     with right:
         place = st.container(gap="small")
     with st.sidebar:
-        blend(run, lambda choice, found: show(place, choice, found))
+        shared.blend(run, lambda choice: answer(place, choice))
 
 
 def who(now: Choice) -> None:
@@ -77,35 +75,19 @@ def known(now: Choice, n: int, withheld: int) -> str:
     return " ".join(words)
 
 
-@st.fragment
-def blend(run: Run, draw: Callable[[Choice, UserList], None]) -> None:
-    """Sliders in the sidebar; a move computes and draws the list again, and nothing else."""
-    learned = run.model.blend
-    low, high, step = browse.weight_range(learned)
-    choice = state.choice(run)  # the session knows a move before its slider is drawn
-    shares = browse.weight_shares(choice.blend)
-    st.subheader(plain("blend"), help=t("blend.help", learned=tables.weights(learned)), anchor=False)
-    with st.container(key="weights"):
-        for name in learned.names:
-            with st.container(key=f"weight-{style.slug(name)}"):
-                track, share = st.columns([5, 1], vertical_alignment="center", gap="small")
-                key = state.weight_key(run, name)
-                track.slider(name, low, high, step=step, format="%.2f", key=key, on_change=state.touched)
-                share.caption(t("blend.share", share=shares[name]))
-    st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
-    st.number_input(plain("k"), 1, state.MOST, key="k", on_change=state.touched)
-    found = browse.user_list(run, choice.person, choice.blend, k=choice.k)
-    draw(choice, found)
+def answer(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
+    """The list in the page, its file in the sidebar."""
+    found = state.user_list(now)
+    show(place, now, found)
     st.download_button(
         plain("download"),
         tables.safe_csv(found.frame),
-        f"{tables.file_name(run.path.name, choice.person.user)}.csv",
+        f"{tables.file_name(now.run.path.name, now.person.user)}.csv",
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
         width="stretch",
     )
-    st.caption(t("link"))
 
 
 def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList) -> None:
@@ -115,8 +97,8 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList)
             st.info(t("list.none"), icon=":material/block:")
             return
         st.markdown(lead(now, found))
-        table(found, bool(now.moved))
-        st.caption(sureness(now))
+        table(now, found)
+        st.caption(shared.sureness(now))
         parts(found)
         gone(found)
         with st.expander(plain("command"), icon=":material/terminal:"):
@@ -136,9 +118,9 @@ def lead(now: Choice, found: UserList) -> str:
     return t("list.learned", n=found.n_candidates, first=chance.iloc[0], last=chance.iloc[-1]) + short
 
 
-def table(found: UserList, moved: bool) -> None:
-    """The list; the column of moves is there when weights are."""
-    config = st.column_config
+def table(now: Choice, found: UserList) -> None:
+    """The list, a way from each item to the page Explain; the column of moves is there when weights are moved."""
+    config, ids = st.column_config, tuple(found.frame["item_id"])
     columns = {
         "rank": config.NumberColumn(plain("column.rank"), format="#%d", width=42),
         "move": config.TextColumn(plain("column.move"), help=plain("column.move.help"), width=92),
@@ -147,25 +129,15 @@ def table(found: UserList, moved: bool) -> None:
         "tags": config.ListColumn(plain("column.tags"), width=120),
         "percent": config.NumberColumn(plain("column.percent"), format="%.0f%%", help=plain("column.percent.help"), width=54),
         "bar": config.ImageColumn(plain("column.bar"), help=plain("column.bar.help"), width=146),
+        "why": config.ButtonColumn("", width=64, on_click=state.why_clicked, args=(ids,), key=state.WHY_CLICK),
     }
     view = tables.list_view(found.frame)
-    order = ["rank", *(["move"] if moved else []), "title", "year", "percent", "bar", "tags"]
+    order = ["rank", *(["move"] if now.moved else []), "title", "why", "percent", "bar", "year", "tags"]
     st.dataframe(
         view, column_config=columns, column_order=order, hide_index=True, height=tables.height(view, 20), row_height=tables.ROW
     )
-
-
-def sureness(now: Choice) -> str:
-    """What the probability is of, and how far it has been checked."""
-    words = [t("list.probability")]
-    checked = state.calibration(now.run)
-    if now.moved:
-        words.append(t("list.uncalibrated"))
-    elif checked is None:
-        words.append(t("list.untested"))
-    else:
-        words.append(t("list.tested", ece=checked[0], n=checked[1]))
-    return " ".join(words)
+    if asked := state.why_asked():
+        st.switch_page("app_pages/explain.py", query_params=state.link(now, asked))
 
 
 def gone(found: UserList) -> None:

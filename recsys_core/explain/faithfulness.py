@@ -410,6 +410,11 @@ def _can_judge(board: Scoreboard) -> bool:
     return set(_floors(board)) <= set(board.methods) and any(name in board.methods for name in JUDGED)
 
 
+def passed(board: Scoreboard) -> bool | None:
+    """What `verdict` says, in a word; None if the board lacks what it needs."""
+    return verdict(board).passed if _can_judge(board) else None
+
+
 def verdict(board: Scoreboard) -> Verdict:
     """Is exact within EPSILON of the best, and are exact and shap FAR from random and popularity, beyond chance (95%, paired)?
 

@@ -6,14 +6,16 @@ happen without a past item was scored.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys_core.errors import unknown
 from recsys_core.explain._ranks import rank_of
 from recsys_core.explain.game import Explanation, Floats
-from recsys_core.explain.questions.attributes import common_ground, common_to_all
+from recsys_core.explain.questions.attributes import Ground
 from recsys_core.explain.subject import Subject
 
 LEAST = 0.1  # share of the positive credit that a second past item, or an attribute, needs to be named
@@ -70,24 +72,35 @@ def languages() -> list[str]:
     return list(WORDS)
 
 
-def sentence(subject: Subject, credit: Explanation | None = None, language: str = "en") -> Sentence:
+Ranks = Callable[[NDArray[np.bool_]], Sequence[int]]  # masks (m, n_past) of past items -> the item's ranks, 0 = no candidate
+
+
+def sentence(
+    subject: Subject,
+    credit: Explanation | None = None,
+    language: str = "en",
+    *,
+    ranks: Ranks | None = None,
+    ground: Ground | None = None,
+) -> Sentence:
     """Tell why the subject's item stands where it does.
 
     Args:
         credit: an explanation of its history; None: the closed form, of the components that have one.
+        ranks, ground: what is looked up, for who keeps it while weights move; None: scored and read anew.
 
     Raises UserError for an unknown language.
     """
     if language not in WORDS:
         raise unknown("language", language, WORDS)
     shares = subject.shares.history(subject.blend)[0][:, 0] if credit is None else credit.contributions
-    found = clauses(subject, shares)
+    found = clauses(subject, shares, ranks, ground)
     past = subject.history.items
     titles = dict(zip(map(str, subject.items.ids[past]), map(str, subject.catalog.titles[past]), strict=True))
     return Sentence(tell(found, titles, language), tuple(found))
 
 
-def clauses(subject: Subject, shares: Floats) -> list[Clause]:
+def clauses(subject: Subject, shares: Floats, ranks: Ranks | None = None, ground: Ground | None = None) -> list[Clause]:
     """What there is to say, with its numbers; `shares` (n_past,) credit of the past items."""
     positive = np.maximum(shares, 0)
     total = float(positive.sum())
@@ -97,10 +110,10 @@ def clauses(subject: Subject, shares: Floats) -> list[Clause]:
     named = [int(j) for n, j in enumerate(order) if n == 0 or positive[j] >= LEAST * total]
     ids = subject.items.ids[subject.history.items]
     out = [Clause("history", tuple(str(ids[j]) for j in named), float(positive[named].sum() / total))]
-    out += _by_attribute(subject, shares, total)
+    out += _by_attribute(ground or Ground.of(subject), shares, total)
     masks = np.ones((2, len(shares)), bool)
     masks[1, named[0]] = False
-    before, after = rank_of(subject, masks).tolist()
+    before, after = rank_of(subject, masks).tolist() if ranks is None else ranks(masks)
     if before:
         out.append(Clause("still" if after == before else "without", (str(ids[named[0]]),), after, before))
     return out
@@ -114,20 +127,19 @@ def _by_component(subject: Subject) -> Clause:
     return Clause("component", (subject.model.names[best],), float(parts[best]))
 
 
-def _by_attribute(subject: Subject, shares: Floats, total: float) -> list[Clause]:
+def _by_attribute(ground: Ground, shares: Floats, total: float) -> list[Clause]:
     """The attribute value with the largest credit, if it is worth naming; past items that speak against it count too.
 
     What most items have (the decade of nearly all films) says nothing about this one, and is not named.
     """
-    names, ground = common_ground(subject.catalog, subject.item, subject.history.items)
-    if not names:
+    if not ground.names:
         return []
-    credit = (ground.T @ shares)[:-1] / total  # the last column shares nothing
+    credit = (ground.shared.T @ shares)[:-1] / total  # the last column shares nothing
     for best in np.argsort(-credit, kind="stable"):
         if credit[best] < LEAST:
             break
-        if credit[best] <= 1 and not common_to_all(subject.catalog, names[best]):
-            return [Clause("attribute", (names[best],), float(credit[best]))]
+        if credit[best] <= 1 and not ground.common(ground.names[best]):
+            return [Clause("attribute", (ground.names[best],), float(credit[best]))]
     return []
 
 

@@ -7,6 +7,7 @@ weight, and the additions or the one removal that lift it. Logits are linear in 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -86,17 +87,7 @@ class WhyNot:
 
     def frame(self) -> pd.DataFrame:
         """One row a component, what holds the item down first: component, own, edge, top, to_edge, to_top (own minus theirs)."""
-        own, edge, top = (np.array(p, np.float64) for p in (self.own, self.edge_parts, self.top_parts))
-        behind = np.nan_to_num(own) - np.nan_to_num(edge)
-        table = {
-            "component": list(self.components),
-            "own": own,
-            "edge": edge,
-            "top": top,
-            "to_edge": behind,
-            "to_top": np.nan_to_num(own) - np.nan_to_num(top),
-        }
-        return pd.DataFrame(table).iloc[np.argsort(behind, kind="stable")].reset_index(drop=True)
+        return side_by_side(self.components, (self.own, self.edge_parts, self.top_parts))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists; NaN as None."""
@@ -125,7 +116,7 @@ def why_not(subject: Subject, k: int, *, most: int = 5, evaluations: int = 1000)
     missing = np.isnan(z[item])
     state = "unscored" if missing.all() else "hidden" if not rank else "below"
     best = top_k(now, k)[0]
-    parts = _parts(subject, z, best)
+    parts = parts_beside(subject, z, best)
     edge = int(best[-1])
     (shown_rank,) = ranks_in(shown, item)
     below = state == "below"
@@ -162,7 +153,22 @@ def _reason(state: str, rank: int, shown: int) -> str:
     return f"{rank - 1} candidates are better"
 
 
-def _parts(subject: Subject, z: Scores, best: Ints) -> list[tuple[float, ...]]:
+def side_by_side(components: Sequence[str], rows: Sequence[Sequence[float]]) -> pd.DataFrame:
+    """The table of `WhyNot.frame`, from the item's parts, those of the k-th and the mean of the k best."""
+    own, edge, top = (np.array(p, np.float64) for p in rows)
+    behind = np.nan_to_num(own) - np.nan_to_num(edge)
+    table = {
+        "component": list(components),
+        "own": own,
+        "edge": edge,
+        "top": top,
+        "to_edge": behind,
+        "to_top": np.nan_to_num(own) - np.nan_to_num(top),
+    }
+    return pd.DataFrame(table).iloc[np.argsort(behind, kind="stable")].reset_index(drop=True)
+
+
+def parts_beside(subject: Subject, z: Scores, best: Ints) -> list[tuple[float, ...]]:
     """Base and parts of the item, of the k-th best and of the mean over the k best; NaN where none of these can be scored."""
     blend, cold = subject.blend, subject.model.cold
     listed = best[best >= 0]

@@ -7,7 +7,9 @@ does not say that the model read the attribute.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,24 @@ def ask(subject: Subject) -> Game:
         return _weighted(subject, kept)
 
     return Game("attributes", players, players, value, additive=None if curved else shared.T @ each[:, 0])
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What an item shares with a history; see `common_ground` for names and shared.
+
+    Args:
+        common: name -> whether most items have the value, so that it says nothing about this one; looked up once.
+    """
+
+    names: tuple[str, ...]
+    shared: Floats
+    common: Callable[[str], bool]
+
+    @classmethod
+    def of(cls, subject: Subject) -> Ground:
+        names, shared = common_ground(subject.catalog, subject.item, subject.history.items)
+        return cls(names, shared, cache(partial(common_to_all, subject.catalog)))
 
 
 def common_ground(catalog: Catalog, item: int, past: NDArray[np.int32]) -> tuple[tuple[str, ...], Floats]:

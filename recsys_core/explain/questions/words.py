@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +24,8 @@ def ask(subject: Subject) -> Game:
 
     Raises UserError if the text has no word, or no component with a weight reads the texts of this item.
     """
-    readers = text_readers(subject)
-    name = subject.items.ids[subject.item]
-    text = subject.catalog.texts[subject.item]
-    if not WORD.search(text):
-        raise UserError(f"item {name} has no words; ask about components or history instead")
-    if not readers:
-        raise UserError(f"no component with a weight reads the text of item {name}; ask about components or history instead")
+    game, readers = outline(subject), text_readers(subject)
     variants = Variants.of(subject, readers[0][1])
-    spans = variants.spans
 
     def value(masks: NDArray[np.bool_]) -> Floats:
         out = np.full(len(masks), subject.logit)
@@ -44,6 +37,19 @@ def ask(subject: Subject) -> Game:
             out[some] += subject.weights[c] * (z - subject.shares.z[0, c])
         return out
 
+    return replace(game, value=value)
+
+
+def outline(subject: Subject) -> Game:
+    """The game of `ask` without its values, which tells which explainers can meet it; no encoder is loaded. Raises as `ask`."""
+    readers = text_readers(subject)
+    name = subject.items.ids[subject.item]
+    text = str(subject.catalog.frame["text"].iloc[subject.item])
+    spans = [m.span() for m in WORD.finditer(text)][:MOST]
+    if not spans:
+        raise UserError(f"item {name} has no words; ask about components or history instead")
+    if not readers:
+        raise UserError(f"no component with a weight reads the text of item {name}; ask about components or history instead")
     pieces = tuple(
         text[a:b] for a, b in zip([0, *(s[0] for s in spans[1:])], [*(s[0] for s in spans[1:]), len(text)], strict=True)
     )
@@ -55,8 +61,11 @@ def ask(subject: Subject) -> Game:
             found = reader.text_slopes(subject.history, text, spans, levels)
             return np.asarray(subject.weights[c] / subject.blend.sigma[c] * found, np.float64)
 
-    players = tuple(f"{a}-{b}" for a, b in spans)
-    return Game("words", players, unique_labels(variants.words), value, slopes=slopes, sequence=pieces)
+    def value(masks: NDArray[np.bool_]) -> Floats:
+        raise NotImplementedError("an outline has no values; ask for the game")
+
+    players, words = tuple(f"{a}-{b}" for a, b in spans), [text[a:b] for a, b in spans]
+    return Game("words", players, unique_labels(words), value, slopes=slopes, sequence=pieces)
 
 
 def text_readers(subject: Subject) -> list[tuple[int, TextReader]]:

@@ -1,0 +1,434 @@
+"""Why was this recommended, or why not? The answer first, then what it is made of, and what would change it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from dashboard import explain_charts as charts
+from dashboard import report, shared, state, tables
+from dashboard.state import Choice
+from dashboard.strings import plain, t
+from recsys_core.browse import UserList
+from recsys_core.errors import UserError
+from recsys_core.explain import faithfulness, told
+from recsys_core.explain import pair as pairs
+from recsys_core.explain.counterfactual import Counterfactual
+from recsys_core.explain.explainers import named
+from recsys_core.explain.game import Explanation
+from recsys_core.explain.pair import Pair, Why
+from recsys_core.explain.why_not import WhyNot, why_not
+from recsys_core.run import Run
+
+STILL = {"displayModeBar": False}
+
+
+def page(run: Run) -> None:
+    with st.container(key="body"):
+        place = st.container(gap="small")
+    with st.sidebar:
+        shared.blend(run, lambda now: show(place, now))
+
+
+def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
+    """Everything that moves with the weights. Sections behind a button are fragments of their own."""
+    found = state.user_list(now)
+    item = state.item(now, list(found.frame["item_id"]))
+    pair = None if item is None else state.pair(now, item)
+    why = None if pair is None else pairs.why(pair, now.blend, now.k)
+    with place:
+        if pair is None or why is None:
+            st.title(plain("why.title.none"), anchor=False)
+            pick(now, found, None)
+            st.info(t("why.none"), icon=":material/block:")
+            return
+        st.title(t(f"why.title.{why.state}", item=pair.title, user=now.person.user, k=now.k), anchor=False)
+        pick(now, found, pair)
+        if why.history is None or why.components is None:
+            st.info(t("why.unscored", names=", ".join(why.missing)), icon=":material/block:")
+            return
+        answer(now, why)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            components(why.components, why)
+            beside(why, now)
+            attributes(why.attributes)
+        with right:
+            past(why)
+        for section in (changes, words, other):
+            with st.container():  # a fragment in a fragment stays in its place
+                section(now, why)
+        trust(now, why)
+        with st.expander(plain("command"), icon=":material/terminal:"):
+            st.code(state.explain_command(now, pair.item), language="bash", wrap_lines=True)
+    st.download_button(
+        plain("why.download"),
+        partial(written, now, why, state.answers()),
+        f"{tables.file_name('why', now.run.path.name, now.person.user, pair.item)}.html",
+        "text/html",
+        icon=":material/download:",
+        on_click="ignore",
+        help=t("why.download.help"),
+        width="stretch",
+    )
+
+
+# The question and its answer.
+
+
+def pick(now: Choice, found: UserList, pair: Pair | None) -> None:
+    """The list, matches of the search, and the item that is chosen, in one picker."""
+    matches = state.found_items(now.run)
+    labels = {
+        row["item_id"]: plain("why.item.listed", **row) for row in found.frame[["item_id", "rank", "title"]].to_dict("records")
+    }
+    labels |= {r["item_id"]: plain("why.item.other", **r) for r in matches.frame.to_dict("records") if r["item_id"] not in labels}
+    if pair is not None:
+        labels.setdefault(pair.item, plain("why.item.other", title=pair.title, item_id=pair.item))
+    left, right = st.columns([3, 2], gap="small")
+    left.selectbox(
+        plain("why.item"),
+        list(labels),
+        format_func=labels.get,
+        key="item",
+        on_change=state.item_picked,
+    )
+    hint = plain("why.search.hint")
+    right.text_input(plain("why.search"), key="item query", on_change=state.item_searched, placeholder=hint)
+    if state.item_query().strip():
+        many = "none" if not matches.total else "one" if matches.total == 1 else "many"
+        st.caption(t(f"why.search.{many}", query=state.item_query(), n=matches.total, shown=len(matches.frame)))
+
+
+def answer(now: Choice, why: Why) -> None:
+    """The sentence, what holds the item down, and four numbers."""
+    lines = {"below": t("why.below", n=why.rank - 1), "hidden": t("why.hidden", rank=why.shown_rank)}
+    if why.state in lines:
+        edge = {"place": why.edge_rank, "edge": why.edge}
+        held = t("why.level", **edge) if why.held is None else t("why.held", name=why.held[0], value=why.held[1], **edge)
+        st.markdown(lines[why.state] + (f" {held}" if why.edge_rank else ""))
+    with st.container(key="sentence"):
+        st.text(why.sentence)  # titles are in it: plain text
+    with st.container(key="figures", horizontal=True, gap="large"):
+        of = plain("why.rank.of", n=why.candidates)
+        figures = {
+            "why.probability": (charts.percent(why.components.probability), ""),
+            "why.logit": (f"{why.about.logit:.2f}", plain("why.logit.of")),
+            "why.rank": (tables.place(why.rank), of),
+            "why.learned": (tables.place(why.learned_rank), ""),
+        }
+        for key, (value, note) in figures.items():
+            st.metric(plain(key), value, note or None, delta_color="off", delta_arrow="off", width="content")
+    st.caption(shared.sureness(now))
+
+
+# What it is made of.
+
+
+def components(found: Explanation, why: Why) -> None:
+    st.subheader(plain("why.components"), anchor=False)
+    st.text(report.answer_line(found))
+    st.plotly_chart(charts.waterfall(found), config=STILL, key="waterfall", alt=plain("why.components"))
+    missing = " " + t("why.missing", names=", ".join(why.missing)) if why.missing else ""
+    st.caption(report.sum_line(found, False) + " " + t("why.components.caption", n=len(found.players)) + missing)
+    twin(found)
+
+
+def beside(why: Why, now: Choice) -> None:
+    """Of an item that is not listed: its parts beside those of the last one that is."""
+    if why.beside.empty:
+        return
+    st.subheader(plain("why.beside", place=why.edge_rank, title=charts.cut(why.edge, 60)), anchor=False)
+    st.caption(t("why.beside.caption"))
+    number = st.column_config.NumberColumn
+    columns = {
+        "component": st.column_config.TextColumn(plain("why.column.component"), width=80),
+        "own": number(plain("why.column.own"), format="%.2f", width=90),
+        "edge": number(plain("why.column.edge", place=why.edge_rank), format="%.2f", width=90),
+        "top": number(plain("why.column.top", k=why.edge_rank), format="%.2f", width=100),
+        "to_edge": number(plain("why.column.behind", place=why.edge_rank), format="%+.2f", width=80),
+    }
+    shown(why.beside, columns)
+
+
+def attributes(found: Explanation | None) -> None:
+    st.subheader(plain("why.attributes"), anchor=False)
+    if found is None:
+        st.caption(t("why.attributes.none"))
+        return
+    st.text(report.answer_line(found))
+    st.plotly_chart(charts.bars(found, 8), config=STILL, key="attributes", alt=plain("why.attributes"))
+    st.caption(t("why.attributes.caption"))
+    twin(found)
+
+
+def past(why: Why) -> None:
+    """Bars of past items, of all components or of one."""
+    st.subheader(plain("why.past"), anchor=False)
+    if not why.history.players:
+        st.info(t("why.past.none"), icon=":material/person_add:")
+        return
+    names = pairs.splittable(why.about)
+    if not names:
+        st.info(t("why.past.flat"), icon=":material/block:")
+        return
+    everything = plain("why.past.all")
+    chosen = st.segmented_control(
+        plain("why.past.pick"),
+        [everything, *names],
+        default=everything,
+        required=True,
+        key="past of",
+        label_visibility="collapsed",
+    )
+    found = pairs.by_past(why.about, chosen) if chosen in names else why.history
+    st.text(report.answer_line(found))
+    st.plotly_chart(charts.bars(found, 14), config=STILL, key="past", alt=plain("why.past"))
+    what = plain("why.past.part", name=chosen) if chosen in names else plain("explain.output")
+    st.caption(report.sum_line(found, True, what) + " " + t("why.past.caption"))
+    if why.whole:
+        st.caption(t("why.past.whole", names=", ".join(why.whole)))
+    twin(found)
+
+
+def twin(found: Explanation) -> None:
+    """The chart's numbers as a table, in a fold."""
+    number = st.column_config.NumberColumn
+    with st.expander(plain("why.table"), icon=":material/table:"):
+        view = tables.credit_view(found)
+        columns = {
+            "label": st.column_config.TextColumn(plain("explain.column.label"), width="medium"),
+            "contribution": number(plain("explain.column.contribution"), format="%+.3f"),
+            "percent": number(plain("explain.column.share"), format="%.1f%%"),
+        }
+        if view["standard_error"].notna().any():
+            columns["standard_error"] = number(plain("explain.column.error"), format="%.3f")
+        shown(view, columns)
+
+
+def shown(view: tables.Frame, columns: dict[str, object], most: int = 12) -> None:
+    height = tables.height(view, most)
+    st.dataframe(
+        view,
+        column_config=columns,
+        column_order=list(columns),
+        hide_index=True,
+        height=height,
+        row_height=tables.ROW,
+        placeholder=plain("missing"),
+    )
+
+
+# On demand.
+
+
+def asking(now: Choice, why: Why, question: str, able: dict[str, str]) -> Explanation | None:
+    """Method, budget and button of a question; its answer if it has been asked for, under these weights."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        names = [name for name, reason in able.items() if not reason and (question, name) != ("history", "exact")]
+        method = st.selectbox(plain("why.method"), names, key=f"method {question}", width=200)
+        help_ = t("why.budget.help")
+        budget = st.number_input(plain("why.budget"), 10, 5000, 100, step=10, key=f"budget {question}", help=help_, width=160)
+        what = state.about(now, why.item, question, method, budget)
+        label = plain("why.ask.words" if question == "words" else "why.ask.method")
+        st.button(label, icon=":material/play_arrow:", key=f"ask {question}", on_click=state.ask, args=(question, what))
+    if lacking := "; ".join(f"{name}: {reason}" for name, reason in able.items() if reason):
+        st.caption(plain("why.unable", reasons=lacking))
+    if not state.asked(question, what):
+        return None
+    try:
+        with shared.progress() as tell:
+            return state.answered(what, lambda: state.explained(now, why.about, question, method, int(budget), tell))
+    except UserError as error:
+        failed(error)
+        return None
+
+
+def failed(error: UserError) -> None:
+    st.error(t("why.failed"), icon=":material/error:")
+    st.code(str(error), language=None, wrap_lines=True)
+
+
+@st.fragment
+def words(now: Choice, why: Why) -> None:
+    """The item's text with its words shaded; the only place that reads texts."""
+    st.subheader(plain("why.words"), anchor=False)
+    try:
+        able = pairs.methods(why.about, "words")
+    except UserError as error:
+        st.text(str(error))
+        return
+    st.caption(t("why.words.says"))
+    found = asking(now, why, "words", able)
+    if found is None:
+        return
+    st.text(report.answer_line(found))
+    st.html(charts.highlighted(found, why.about.catalog.texts[why.about.item]))
+    st.plotly_chart(charts.bars(found, 10), config=STILL, key="words", alt=plain("why.words"))
+    st.caption(report.sum_line(found, True))
+    twin(found)
+    trusted(found)
+
+
+@st.fragment
+def other(now: Choice, why: Why) -> None:
+    """A sampled method on the question of past items, beside exact."""
+    if len(why.history.players) < 2:
+        return
+    with st.expander(plain("why.other"), icon=":material/balance:"):
+        st.caption(t("why.other.says"))
+        able = pairs.methods(why.about, "history")
+        found = asking(now, why, "history", able)
+        if found is None:
+            return
+        left, right = st.columns(2, gap="medium")
+        with right:
+            st.markdown(f"**{found.method}**")
+            st.plotly_chart(charts.bars(found, 10), config=STILL, key="other", alt=found.method)
+            trusted(found)
+        with left:
+            if able["exact"]:
+                st.caption(t("why.other.inexact", reason=able["exact"]))
+                return
+            st.markdown(f"**{plain('why.other.first')}**")
+            st.plotly_chart(charts.bars(why.history, 10), config=STILL, key="exact", alt=plain("why.other.first"))
+            trusted(why.history)
+        rho = pairs.agreement(why.history, found)
+        st.markdown(t("why.other.agree", rho=rho, n=len(found.players)) if rho == rho else t("why.other.agree.none"))
+        number = st.column_config.NumberColumn
+        columns = {
+            "label": st.column_config.TextColumn(plain("why.past"), width="medium"),
+            "first": number(plain("why.other.first"), format="%+.3f"),
+            "second": number(found.method, format="%+.3f"),
+            "difference": number(plain("why.column.difference"), format="%+.3f"),
+        }
+        shown(pairs.compared(why.history, found), columns)
+
+
+def trusted(found: Explanation) -> None:
+    st.caption(" · ".join(report.trust_words(found)))
+
+
+@st.fragment
+def changes(now: Choice, why: Why) -> None:
+    """What takes a listed item out of the list, or brings another in."""
+    st.subheader(plain("why.changes"), anchor=False)
+    st.caption(t(f"why.changes.{why.state}", k=now.k))
+    if why.state == "hidden":
+        return
+    what = state.about(now, why.item, "changes", now.k)
+    if not state.asked("changes", what):
+        label = plain("why.ask.changes")
+        st.button(label, icon=":material/play_arrow:", key="ask changes", on_click=state.ask, args=("changes", what))
+        return
+    with shared.progress():
+        found = state.answered(what, partial(changed, now, why))
+    if isinstance(found, WhyNot):
+        lifted(found)
+        return
+    for one, frame in found:
+        st.markdown(f"**{headed(one)}**")
+        st.text(told.counterfactual(one))
+        if one.found:
+            places(frame)
+
+
+def changed(now: Choice, why: Why) -> object:
+    if why.state == "below":
+        return why_not(why.about, now.k)
+    return [(found, pairs.steps(why.about, found)) for found in pairs.removals(why.about, now.k)]
+
+
+def places(frame: tables.Frame) -> None:
+    """Past items that go, and the places that follow."""
+    number = st.column_config.NumberColumn
+    columns = {
+        "label": st.column_config.TextColumn(plain("column.title"), width="medium"),
+        "effect": number(plain("why.column.effect"), format="%+.2f"),
+        "alone": number(plain("why.column.alone"), format="#%d"),
+        "together": number(plain("why.column.together"), format="#%d"),
+    }
+    shown(frame, columns)
+
+
+def lifted(found: WhyNot) -> None:
+    """What brings an item into the list."""
+    st.text(told.why_not(found))
+    if found.additions is None:
+        return
+    st.markdown(t("why.changes.like"))
+    number = st.column_config.NumberColumn
+    columns = {
+        "title": st.column_config.TextColumn(plain("column.title"), width="medium"),
+        "rank": number(plain("why.column.place"), format="#%d"),
+        "score": number(plain("column.logit"), format="%.2f"),
+    }
+    shown(found.additions.others(), columns)
+
+
+# How far to trust it.
+
+
+def trust(now: Choice, why: Why) -> None:
+    """Of the exact answers above: gap, fidelity, cost; and what the run's scoreboard says of methods."""
+    st.subheader(plain("why.trust"), anchor=False)
+    answers = {"components": why.components, "history": why.history, "attributes": why.attributes}
+    view = tables.trust_view([(plain(f"why.ask.{name}"), found) for name, found in answers.items() if found is not None])
+    number, config = st.column_config.NumberColumn, st.column_config
+    columns = {
+        "question": config.TextColumn(plain("why.column.question")),
+        "method": config.TextColumn(plain("why.column.method")),
+        "gap": config.TextColumn(plain("why.column.gap")),
+        "r2": number(plain("why.column.r2"), format="%.2f"),
+        "error": number(plain("why.column.error"), format="%.3f"),
+        "evaluations": number(plain("why.column.evaluations")),
+        "seconds": number(plain("why.column.seconds"), format="%.4f"),
+        "kept": config.CheckboxColumn(plain("why.column.kept")),
+    }
+    shown(view, columns)
+    st.caption(t("why.trust.caption"))
+    board = state.scoreboard(now.run)
+    if board is None:
+        st.caption(t("why.trust.none"))
+        st.code(state.scoreboard_command(now), language="bash")
+        return
+    passed = faithfulness.passed(board)
+    verdict = "" if passed is None else " " + t("why.trust.passed" if passed else "why.trust.failed")
+    view, most = tables.board_view(board), board.settings["most"]
+    columns = {
+        "method": config.TextColumn(plain("why.column.method")),
+        "stays": number(plain("why.column.stays", k=board.settings["k"], most=most), format="%.2f"),
+        "del": number(plain("why.column.del", most=most), format="%.2f"),
+        "ins": number(plain("why.column.ins", most=most), format="%.2f"),
+        "stability": number(plain("why.column.stability"), format="%.2f"),
+        "ms": number(plain("why.column.ms"), format="%.1f"),
+    }
+    shown(view, columns)
+    st.caption(t("why.trust.board", n=board.settings["users"], k=board.settings["k"], most=most) + verdict)
+
+
+def written(now: Choice, why: Why, answers: state.Answers) -> bytes:
+    """The report, made when its button is pressed: the exact answers, and what has been asked for."""
+    about = {"user": now.person.user, "item": why.item, "title": why.title, "sentence": why.sentence, "rank": why.rank}
+    first = named(why.history, **about)
+    asked = state.of(answers, now, why.item)
+    sections = [found for found in (first, why.components, why.attributes, *asked) if isinstance(found, Explanation)]
+    what_if = {name: change for found in asked for name, change in what_ifs(found).items()}
+    return report.report_html(**report.of_pair(now.run, why.about, sections, what_if)).encode("utf-8", "replace")
+
+
+def what_ifs(found: object) -> dict[str, tuple[str, tables.Frame]]:
+    """By heading, a line and a table."""
+    if isinstance(found, WhyNot):
+        return {plain("why.changes"): (told.why_not(found), found.frame())}
+    return {} if isinstance(found, Explanation) else {headed(one): (told.counterfactual(one), frame) for one, frame in found}
+
+
+def headed(found: Counterfactual) -> str:
+    return plain(
+        "why.changes.place" if found.k == found.rank_before else "why.changes.leave", k=found.k, place=tables.place(found.k)
+    )
+
+
+page(state.current_run())

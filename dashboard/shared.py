@@ -1,0 +1,61 @@
+"""What pages share: the blend in the sidebar, and how sure a probability is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from dashboard import state, style, tables
+from dashboard.state import Choice
+from dashboard.strings import plain, t
+from recsys_core import browse
+from recsys_core.run import Run
+
+
+@st.fragment
+def blend(run: Run, draw: Callable[[Choice], None]) -> None:
+    """Sliders in the sidebar; a move draws the page's answer again, and nothing else. What `draw` writes without a place of its
+    own comes below them."""
+    learned = run.model.blend
+    low, high, step = browse.weight_range(learned)
+    choice = state.choice(run)  # the session knows a move before its slider is drawn
+    shares = browse.weight_shares(choice.blend)
+    st.subheader(plain("blend"), help=t("blend.help", learned=tables.weights(learned)), anchor=False)
+    with st.container(key="weights"):
+        for name in learned.names:
+            with st.container(key=f"weight-{style.slug(name)}"):
+                track, share = st.columns([5, 1], vertical_alignment="center", gap="small")
+                key = state.weight_key(run, name)
+                track.slider(name, low, high, step=step, format="%.2f", key=key, on_change=state.touched)
+                share.caption(t("blend.share", share=shares[name]))
+    st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
+    st.number_input(plain("k"), 1, state.MOST, key="k", on_change=state.touched)
+    draw(choice)
+    st.caption(t("link"))
+
+
+def sureness(now: Choice) -> str:
+    """What the probability is of, and how far it has been checked."""
+    words = [t("list.probability")]
+    checked = state.calibration(now.run)
+    if now.moved:
+        words.append(t("list.uncalibrated"))
+    elif checked is None:
+        words.append(t("list.untested"))
+    else:
+        words.append(t("list.tested", ece=checked[0], n=checked[1]))
+    return " ".join(words)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar that is there while something is computed; it is told (done, most). Who does something else ends it."""
+    bar = st.progress(0.0, text=plain("why.begin"))
+    try:
+        yield lambda done, most: bar.progress(
+            min(done / max(most, 1), 1.0), text=plain("why.working", done=done, most=max(done, most))
+        )
+    finally:
+        bar.empty()
