@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -196,11 +197,12 @@ def test_what_if_and_a_report_that_opens_offline(
     assert "http://" not in text.split("<script")[0]
 
 
-def test_the_scoreboard_is_kept_in_the_run(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_scoreboard_is_kept_in_the_run(tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from recsys_core.explain.faithfulness import load
 
-    assert main(told("--run", str(tiny_run.path), "--scoreboard", "--users", "8", "--budget", "40")) == 0
+    run = Run.load(Path(shutil.copytree(tiny_run.path, tmp_path / "judged")))
+    assert main(told("--run", str(run.path), "--scoreboard", "--users", "8", "--budget", "40")) == 0
     out = capsys.readouterr().out
     assert "exact" in out
     assert "verdict" in out
-    assert set(load(tiny_run).methods) >= {"exact", "random", "popularity", "lime"}
+    assert set(load(run).methods) >= {"exact", "random", "popularity", "lime"}
