@@ -48,6 +48,9 @@ def holds(clause: Clause, about: Subject) -> bool:
         return (place(about), place(about, clause.players[0])) == (clause.before, clause.value)
     past = attribute(questions.ask("history", about), "shap_permutation", Budget(2 * len(about.history.items) + 1))
     total = past.contributions[past.contributions > 0].sum()
+    if clause.kind == "against":
+        worst = past.players[int(past.contributions.argmin())]
+        return clause.players == (worst,) and abs(past.contributions.sum() - clause.value) < TOLERANCE
     if clause.kind == "history":
         credit = dict(zip(past.players, past.contributions, strict=True))
         return abs(sum(credit[p] for p in clause.players) / total - clause.value) < TOLERANCE
@@ -68,7 +71,15 @@ def numbers(text: str, titles: list[str]) -> int:
     return len(re.findall(r"[+-]?\d+(?:\.\d+)?%?", text))
 
 
-SAID = {"history": 1, "attribute": 1, "component": 1, "nothing": 1, "without": 2, "still": 1}  # numbers a clause says
+SAID = {
+    "history": 1,
+    "against": 1,
+    "attribute": 1,
+    "component": 1,
+    "nothing": 1,
+    "without": 2,
+    "still": 1,
+}  # numbers a clause says
 
 
 def pairs(run: Run, n: int, rng: np.random.Generator) -> list[tuple[str, str]]:

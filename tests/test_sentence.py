@@ -45,6 +45,9 @@ def untrue(told: Sentence, about: Subject) -> list[Clause]:
     for c in told.clauses:
         if c.kind == "history":
             holds = abs(sum(credit[p] for p in c.players) / total - c.value) < 1e-9
+        elif c.kind == "against":
+            worst = min(credit, key=lambda p: credit[p])
+            holds = c.players == (worst,) and abs(sum(credit.values()) - c.value) < 1e-9 and c.value < 0
         elif c.kind == "attribute":
             found = attribute(questions.ask("attributes", about), "exact")
             holds = abs(dict(zip(found.players, found.contributions, strict=True))[c.players[0]] / total - c.value) < 1e-9
@@ -68,7 +71,7 @@ def test_every_clause_holds_when_scored_again(data: Dataset, model: Hybrid) -> N
         assert told.clauses
         assert not untrue(told, about), told.text
         kinds |= {c.kind for c in told.clauses}
-    assert {"history", "attribute", "without", "still"} <= kinds
+    assert {"history", "against", "attribute", "without", "still"} <= kinds
 
 
 def test_a_false_clause_is_noticed(data: Dataset, model: Hybrid) -> None:
@@ -106,6 +109,9 @@ def test_words_are_fixed() -> None:
     assert tell(clauses, titles, "zh") == (
         "因为您喜欢过《Heat》和《Fargo》（占您的历史所加分数的 62%）；其中 21% 来自与您喜欢的条目共有的genres: Crime；"
         "如果没有《Heat》，它的排名会从第 2 名变为第 7 名。"
+    )
+    assert tell([Clause("against", ("1",), -0.25)], titles, "en") == (
+        "Your history speaks against it (-0.25 log-odds in all), Heat most."
     )
     assert "rank 3" in tell([Clause("still", ("1",), 3, before=3)], titles, "en")
 
