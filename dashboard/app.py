@@ -18,7 +18,10 @@ def main() -> None:
     st.set_page_config(plain("app"), style.ICON, layout="wide", initial_sidebar_state=320)
     st.html(f"<style>{style.PAGE}</style>")
     page = st.navigation(
-        [st.Page(PAGES / "user.py", title=plain("page.user"), icon=":material/person_search:")], position="hidden"
+        [
+            st.Page(PAGES / "user.py", title=plain("page.user"), icon=":material/person_search:"),
+            st.Page(PAGES / "lab.py", title=plain("page.lab"), icon=":material/tune:"),
+        ]
     )
     paths = state.run_paths()
     if not paths:

@@ -9,20 +9,29 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from dashboard import presets
+from dashboard.presets import Preset
 from dashboard.strings import t
-from recsys_core import browse
+from recsys_core import browse, tradeoffs
+from recsys_core.analytics import Analytics, Measured, measure
 from recsys_core.browse import Found, Headline, Person
+from recsys_core.errors import UserError
 from recsys_core.hybrid import Blend
+from recsys_core.metrics import EXACT
+from recsys_core.rerank import RERANKERS
 from recsys_core.run import Run, find_runs
 
 K, MOST = 10, 100  # length of a list: at first, and at most
+STRENGTH = 0.3  # of a re-ranker, at first
 MATCHES = 100  # users shown for a search; the browser gets no more however many there are
 STEP = 1e-9  # a weight that differs from the learned one by less has not been moved
 
@@ -35,6 +44,8 @@ class Choice:
     person: Person
     k: int
     blend: Blend
+    reranker: str = ""  # of the Blend lab; "" = none
+    strength: float = 0.0
 
     @property
     def moved(self) -> dict[str, float]:
@@ -149,6 +160,8 @@ def begin_run(run: Run) -> None:
     _begin_user(run, asked.get("user"))
     _begin_k(asked.get("k"))
     _begin_weights(run, asked.get("weights"))
+    _begin_rerank(asked.get("reranker"), asked.get("strength"))
+    _keep(run)
     st.session_state["begun"] = True
 
 
@@ -211,6 +224,7 @@ def notes() -> list[str]:
 def touched() -> None:
     """A choice was made: notes about the link are over."""
     st.session_state.pop("notes", None)
+    st.session_state.pop("lab_note", None)
 
 
 def searched() -> None:
@@ -248,7 +262,7 @@ def choice(run: Run) -> Choice:
     learned = run.model.blend
     weights = {n: float(st.session_state.get(weight_key(run, n), w)) for n, w in zip(learned.names, learned.weights, strict=True)}
     person = _person(str(run.path), stamp(run.path), st.session_state["user"])
-    now = Choice(run, person, int(st.session_state["k"]), learned.with_weights(weights))
+    now = Choice(run, person, int(st.session_state["k"]), learned.with_weights(weights), *_reranking())
     _write_url(now)
     return now
 
@@ -258,10 +272,18 @@ def moved_weights(learned: Blend, blend: Blend) -> dict[str, float]:
     return {name: now for name, now, was in pairs if abs(now - was) > STEP}
 
 
-def _write_url(now: Choice) -> None:
+def _address(now: Choice) -> dict[str, str]:
+    """What the URL says."""
     wanted = {"run": now.run.path.name, "user": now.person.user, "k": str(now.k)}
     if now.moved:
         wanted["weights"] = _weights_text(now)
+    if now.reranker:
+        wanted |= {"reranker": now.reranker, "strength": f"{now.strength:g}"}
+    return wanted
+
+
+def _write_url(now: Choice) -> None:
+    wanted = _address(now)
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
 
@@ -279,3 +301,161 @@ def command(now: Choice) -> str:
     """The shell command that writes the same list."""
     words = ["whyrec", "recommend", "--run", _near(now.run.path), "--users", now.person.user, "--k", str(now.k)]
     return shlex.join([*words, *(["--weights", _weights_text(now)] if now.moved else []), "--out", "topk.csv"])
+
+
+# Blend lab: all users at once.
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _analytics(path: str, stamp: str) -> Analytics:
+    made = Analytics.of(_run(path, stamp))
+    _ = made.draws.weights if len(made) <= EXACT else None  # made now, not at the first slider
+    return made
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _learned(path: str, stamp: str, k: int) -> Measured:
+    return measure(_analytics(path, stamp), k=k)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _sweep(path: str, stamp: str, k: int) -> pd.DataFrame:
+    known = _analytics(path, stamp)
+    points = tradeoffs.sweep(known, browse.weight_range(known.blend)[1])
+    return tradeoffs.pareto(known, points, k=k)
+
+
+def analytics(run: Run) -> Analytics:
+    return _analytics(str(run.path), stamp(run.path))
+
+
+def learned(run: Run, k: int) -> Measured:
+    """All lists under the learned weights, not re-ranked."""
+    return _learned(str(run.path), stamp(run.path), k)
+
+
+def sweep(run: Run, k: int) -> pd.DataFrame:
+    """Many settings and what each is worth; seconds, once a run and K."""
+    return _sweep(str(run.path), stamp(run.path), k)
+
+
+def swept() -> bool:
+    """Has this session asked for the sweep?"""
+    return bool(st.session_state.get("swept"))
+
+
+def ask_sweep() -> None:
+    st.session_state["swept"] = True
+
+
+def _begin_rerank(name: str | None, strength: str | None) -> None:
+    st.session_state.setdefault("reranker", name if name in RERANKERS else "")
+    number = _number(strength)
+    st.session_state.setdefault("strength", number if 0 <= number <= 1 else STRENGTH)
+    if (name is not None and name not in RERANKERS) or (strength is not None and not 0 <= number <= 1):
+        note("reranker", t("note.reranker", value=f"{name} {strength}"[:80], used=STRENGTH))
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
+
+
+def _keep(run: Run) -> None:
+    """A widget's value is dropped with the page that drew it, unless it is set anew."""
+    for key in ("k", "reranker", "strength", *(weight_key(run, name) for name in run.model.blend.names)):
+        st.session_state[key] = st.session_state[key]
+
+
+def _reranking() -> tuple[str, float]:
+    """Re-ranker and strength as chosen; a strength of 0 is none."""
+    name, strength = st.session_state.get("reranker", ""), float(st.session_state.get("strength", 0.0))
+    return (name, strength) if name and strength > 0 else ("", 0.0)
+
+
+def measured(now: Choice) -> Measured:
+    """All lists under the choices as they are."""
+    return measure(analytics(now.run), now.blend, k=now.k, reranker=now.reranker, strength=now.strength)
+
+
+def apply(run: Run, weights: Mapping[str, float], reranker: str, strength: float) -> None:
+    """Set sliders and re-ranker, and so the URL; what the run cannot use stays as it was learned, with a note."""
+    touched()
+    low, high, _ = browse.weight_range(run.model.blend)
+    usable = {name: value for name, value in weights.items() if low - STEP <= value <= high + STEP}
+    for name, learned in zip(run.model.blend.names, run.model.blend.weights, strict=True):
+        st.session_state[weight_key(run, name)] = min(max(usable.get(name, learned), low), high)
+    good = reranker in ("", *analytics(run).rerankers)
+    st.session_state["reranker"] = reranker if good else ""
+    st.session_state["strength"] = strength if good and reranker else STRENGTH
+    bad = [*(name for name in weights if name not in run.model.blend.names or name not in usable), *([] if good else [reranker])]
+    if bad:
+        st.session_state["lab_note"] = t("note.apply", value=", ".join(bad)[:80])
+
+
+def picked() -> None:
+    """A point of the chart was clicked: it becomes the chosen one."""
+    points = st.session_state["pareto"]["selection"]["points"]
+    if points:
+        st.session_state["point"] = int(points[0]["customdata"][0])
+
+
+def point(options: list[int], first: int) -> int:
+    """The chosen point of the sweep; `first` if none, or one that is not among the options."""
+    if st.session_state.get("point") not in options:
+        st.session_state["point"] = first
+    return int(st.session_state["point"])
+
+
+def chosen_point() -> int | None:
+    found = st.session_state.get("point")
+    return None if found is None else int(found)
+
+
+def lab_note() -> str:
+    """What the last preset or point could not do; shown by the page, since a fragment does not draw the frame again."""
+    return str(st.session_state.get("lab_note", ""))
+
+
+def _presets_file() -> Path:
+    where = folder()
+    assert where is not None  # there is a run, so there is a folder
+    return where.parent / f"{where.name}.presets.json"
+
+
+def preset_names() -> list[str]:
+    return list(presets.load(_presets_file()))
+
+
+def save_preset(run: Run) -> None:
+    """The sliders as they are, under the name that is typed; a name in use gets the new settings."""
+    touched()
+    weights = {name: float(st.session_state[weight_key(run, name)]) for name in run.model.blend.names}
+    try:
+        st.session_state["preset"] = presets.save(
+            _presets_file(), st.session_state["preset_name"], Preset(weights, *_reranking())
+        )
+        st.session_state["preset_name"] = ""
+    except (UserError, OSError) as error:
+        st.session_state["lab_note"] = t("note.preset", error=str(error))
+
+
+def apply_preset(run: Run) -> None:
+    found = presets.load(_presets_file()).get(st.session_state["preset"])
+    if found is not None:
+        apply(run, found.weights, found.reranker, found.strength)
+
+
+def delete_preset() -> None:
+    touched()
+    try:
+        presets.delete(_presets_file(), st.session_state["preset"])
+    except OSError as error:
+        st.session_state["lab_note"] = t("note.preset", error=str(error))
+
+
+def user_link(now: Choice, user: str) -> str:
+    """Address of the User page for somebody else, under the same weights."""
+    return "./?" + urlencode(_address(replace(now, person=replace(now.person, user=user))))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from dashboard import charts, state, style, tables
+from dashboard import charts, controls, state, tables
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core import browse
@@ -80,20 +80,11 @@ def known(now: Choice, n: int, withheld: int) -> str:
 @st.fragment
 def blend(run: Run, draw: Callable[[Choice, UserList], None]) -> None:
     """Sliders in the sidebar; a move computes and draws the list again, and nothing else."""
-    learned = run.model.blend
-    low, high, step = browse.weight_range(learned)
     choice = state.choice(run)  # the session knows a move before its slider is drawn
-    shares = browse.weight_shares(choice.blend)
-    st.subheader(plain("blend"), help=t("blend.help", learned=tables.weights(learned)), anchor=False)
-    with st.container(key="weights"):
-        for name in learned.names:
-            with st.container(key=f"weight-{style.slug(name)}"):
-                track, share = st.columns([5, 1], vertical_alignment="center", gap="small")
-                key = state.weight_key(run, name)
-                track.slider(name, low, high, step=step, format="%.2f", key=key, on_change=state.touched)
-                share.caption(t("blend.share", share=shares[name]))
-    st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
-    st.number_input(plain("k"), 1, state.MOST, key="k", on_change=state.touched)
+    controls.weights(choice)
+    controls.length()
+    if choice.reranker:
+        st.caption(t("list.not_reranked"))
     found = browse.user_list(run, choice.person, choice.blend, k=choice.k)
     draw(choice, found)
     st.download_button(
