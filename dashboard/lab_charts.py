@@ -75,7 +75,7 @@ def _dots(
 def _mark(at: tuple[float, float], name: str, colour: str, symbol: str, *, label: bool) -> dict[str, Any]:
     text = {
         "text": [name],
-        "textposition": "top center" if symbol == "diamond" else "bottom center",
+        "textposition": "middle right" if symbol == "diamond" else "bottom left",
         "textfont": {"color": colour},
     }
     marker = {"color": colour, "symbol": symbol, "size": 14 if "open" in symbol else 12, "line": {"width": 2, "color": colour}}
@@ -87,7 +87,7 @@ def _layout(said: Mapping[str, str]) -> dict[str, Any]:
     axis = {"zeroline": False, "automargin": True}
     return {
         "height": 400,
-        "margin": {"l": 8, "r": 16, "t": 40, "b": 8},
+        "margin": {"l": 8, "r": 84, "t": 40, "b": 8},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
         "xaxis": axis | {"title": {"text": said["x"]}},
         "yaxis": axis | {"title": {"text": said["y"]}},

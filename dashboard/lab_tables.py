@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from dashboard.strings import code, plain, t
+from dashboard.strings import code, plain
 from recsys_core.differences import verdicts
 from recsys_core.metrics import METRICS
 from recsys_core.rerank import RERANKERS
@@ -63,8 +63,9 @@ def _tile(row: Row, k: int) -> Tile:
     else:
         about = plain("tile.interval", verdict=said, low=signed(row["low"]), high=signed(row["high"]))
     colour = {"better": "green", "worse": "red"}.get(verdict, "gray")
-    arrow = "off" if verdict in ("same", "unknown") else "up" if row["mean"] > 0 else "down"
-    return Tile(label(name, k), number(row["b"]), signed(row["mean"]), colour, arrow, about, help_)
+    delta = signed(row["mean"])
+    arrow = "off" if float(delta.replace(MINUS, "-")) == 0 else "up" if row["mean"] > 0 else "down"
+    return Tile(label(name, k), number(row["b"]), delta, colour, arrow, about, help_)
 
 
 def _missing(name: str, k: int) -> Tile:
@@ -136,24 +137,27 @@ def settings(sweep: pd.DataFrame) -> list[str]:
     return [setting(row, rows[0]) for row in rows]
 
 
-def points_view(sweep: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+def points_view(sweep: pd.DataFrame, words: Sequence[str], x: str, y: str) -> pd.DataFrame:
     """The twin of the chart: setting, x, y, front; the front first, then by x downwards."""
-    facts = {"setting": settings(sweep), x: sweep[x], y: sweep[y], "front": sweep["front"]}
+    facts = {"setting": words, x: sweep[x], y: sweep[y], "front": sweep["front"]}
     return pd.DataFrame(facts).sort_values(["front", x], ascending=False, kind="stable")
 
 
-def options(sweep: pd.DataFrame, x: str, y: str, chosen: int | None) -> dict[int, str]:
+def options(sweep: pd.DataFrame, words: Sequence[str], x: str, y: str, chosen: int | None) -> dict[int, str]:
     """Points to choose from, in words, by row: the front from the best x on, and the chosen one."""
     front = sweep[sweep["front"]].sort_values(x, ascending=False).index.tolist()
     rows = front + [chosen for _ in (1,) if chosen is not None and chosen not in front and 0 <= chosen < len(sweep)]
-    words, labels = settings(sweep), {"x": METRICS[x].label, "y": METRICS[y].label}
     values = {"x_value": sweep[x].tolist(), "y_value": sweep[y].tolist()}
-    return {
-        int(r): plain("pareto.option", setting=words[r], **labels, **{name: v[r] for name, v in values.items()}) for r in rows
-    }
+    return {int(r): plain("pareto.option", setting=words[r], **{name: v[r] for name, v in values.items()}) for r in rows}
 
 
 def best_words(best: Row, first: Row, metric: str) -> str:
     """The best point under a constraint in a sentence, as Markdown."""
     values = {"value": best[metric], "was": first[metric], "ndcg": best["ndcg"], "loss": best["ndcg"] / first["ndcg"] - 1}
-    return t("best.says", setting=setting(best, first), metric=METRICS[metric].label, **values)
+    return plain("best.says", setting=spoken(best, first), metric=METRICS[metric].label, **values)
+
+
+def spoken(point: Row, first: Row) -> str:
+    """`setting` as Markdown: names of components may come from outside."""
+    words = setting(point, first)
+    return words if point["reranker"] else code(words)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import controls, lab_charts, lab_tables, state, tables
 from dashboard.state import Choice
-from dashboard.strings import plain, t
+from dashboard.strings import code, plain, t
 from recsys_core import differences, rerank, tradeoffs
 from recsys_core.analytics import Measured
 from recsys_core.errors import UserError
@@ -17,6 +17,26 @@ from recsys_core.metrics import METRICS
 from recsys_core.run import Run
 
 COLUMNS = 5  # tiles in a row
+Place = st.delta_generator.DeltaGenerator
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What all users get, under the learned weights and as the sliders are now."""
+
+    learned: Measured
+    found: Measured
+    changes: pd.DataFrame
+    moved: differences.Overlap
+
+    @classmethod
+    def of(cls, now: Choice) -> Seen:
+        learned, found = state.learned(now.run, now.k), state.measured(now)
+        return cls(learned, found, differences.change(learned, found), differences.overlap(learned, found))
+
+    @property
+    def n(self) -> int:
+        return len(self.found.items)
 
 
 def page(run: Run) -> None:
@@ -26,18 +46,21 @@ def page(run: Run) -> None:
     if not len(known):
         st.info(t("lab.nobody"), icon=":material/group_off:")
         return
-    place = st.container(gap="small")
+    top, rest = st.container(gap="small"), st.container(gap="small")
     with st.sidebar:
-        settings(run, known.rerankers, lambda now: show(place, now))
+        settings(run, known.rerankers, top, rest)
 
 
 @st.fragment
-def settings(run: Run, rerankers: list[str], draw: Callable[[Choice], None]) -> None:
+def settings(run: Run, rerankers: list[str], top: Place, rest: Place) -> None:
     """Sliders, re-ranker, K and presets in the sidebar; a move measures and draws everything again."""
-    now = state.choice(run)
+    now = state.choice(run)  # the session knows a move before its slider is drawn
+    seen = Seen.of(now)
+    with top:  # before all else, so that the figures follow the slider
+        headlines(now, seen)
     controls.weights(now)
     names = {"": plain("rerank.none")} | {name: rerank.get(name).label for name in rerankers}
-    left, right = st.columns(2, gap="small")
+    left, right = st.columns(2, gap="small", vertical_alignment="bottom")
     left.selectbox(
         plain("rerank"), list(names), format_func=names.get, key="reranker", help=t("rerank.help"), on_change=state.touched
     )
@@ -46,8 +69,11 @@ def settings(run: Run, rerankers: list[str], draw: Callable[[Choice], None]) -> 
     )
     controls.length()
     presets(run)
-    draw(now)
     st.caption(t("link"))
+    with rest:
+        twin(now, seen.changes)
+        trade_off(now, seen.found)
+        movers(now, seen)
 
 
 def presets(run: Run) -> None:
@@ -64,30 +90,23 @@ def presets(run: Run) -> None:
         right.button(plain("preset.delete"), on_click=state.delete_preset, width="stretch")
 
 
-def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
-    learned, found = state.learned(now.run, now.k), state.measured(now)
-    changes = differences.change(learned, found)
-    moved = differences.overlap(learned, found)
-    with place:
-        if text := state.lab_note():
-            st.info(text, icon=":material/info:")
-        st.markdown(lead(now, changes, moved, len(found.items)))
-        tiles(changes, now.k)
-        st.caption(t("lab.caption", n=len(found.items)))
-        twin(now, changes)
-        trade_off(now, found)
-        movers(now, learned, found, moved)
+def headlines(now: Choice, seen: Seen) -> None:
+    if text := state.lab_note():
+        st.info(text, icon=":material/info:")
+    st.markdown(lead(now, seen))
+    tiles(seen.changes, now.k)
+    st.caption(t("lab.caption", n=seen.n))
 
 
-def lead(now: Choice, changes: pd.DataFrame, moved: differences.Overlap, n: int) -> str:
+def lead(now: Choice, seen: Seen) -> str:
     """The sentence above the tiles."""
-    at = changes["metric"].tolist().index("ndcg")
-    row, verdict = changes.iloc[at], differences.verdicts(changes)[at]
+    at = seen.changes["metric"].tolist().index("ndcg")
+    row, verdict, n = seen.changes.iloc[at], differences.verdicts(seen.changes)[at], seen.n
     if not now.moved and not now.reranker:
         return t("lab.learned", k=now.k, ndcg=row["b"], n=n)
     if verdict == "unknown":
-        return t("lab.moved.undefined", share=moved.share_changed, n=n)
-    facts = {"share": moved.share_changed, "n": n, "k": now.k, "a": row["a"], "b": row["b"]}
+        return t("lab.moved.undefined", share=seen.moved.share_changed, n=n)
+    facts = {"share": seen.moved.share_changed, "n": n, "k": now.k, "a": row["a"], "b": row["b"]}
     return plain("lab.moved", verdict=plain(f"verdict.{verdict}"), **facts)  # nothing in it is from the data
 
 
@@ -135,8 +154,8 @@ def frame(view: pd.DataFrame, columns: dict[str, object], most: int, key: str) -
 
 
 def download(label: str, view: pd.DataFrame, name: str) -> None:
-    text = tables.safe_csv(view)
-    st.download_button(label, text, f"{tables.file_name(name)}.csv", "text/csv", icon=":material/download:", on_click="ignore")
+    file = f"{tables.file_name(name)}.csv"
+    st.download_button(label, lambda: tables.safe_csv(view), file, "text/csv", icon=":material/download:", on_click="ignore")
 
 
 def trade_off(now: Choice, found: Measured) -> None:
@@ -152,14 +171,15 @@ def trade_off(now: Choice, found: Measured) -> None:
         return
     with st.spinner(plain("pareto.busy")):
         sweep = state.sweep(now.run, now.k)
+    words = lab_tables.settings(sweep)
     left, right = st.columns([5, 2], gap="medium")
     with left:
-        chart(sweep, y, now, found)
+        chart(sweep, words, y, now, found)
     with right:
-        choose(now.run, sweep, y)
+        choose(now.run, sweep, words, y)
         best(now.run, sweep)
     with st.expander(plain("pareto.table"), icon=":material/table:"):
-        view = lab_tables.points_view(sweep, "ndcg", y)
+        view = lab_tables.points_view(sweep, words, "ndcg", y)
         number = st.column_config.NumberColumn
         columns = {name: number(METRICS[name].label, format="%.4f", width=120) for name in ("ndcg", y)}
         columns |= {"setting": st.column_config.TextColumn(plain("column.setting"), width=420)}
@@ -168,7 +188,7 @@ def trade_off(now: Choice, found: Measured) -> None:
         download(plain("pareto.download"), view, f"{now.run.path.name}-points")
 
 
-def chart(sweep: pd.DataFrame, y: str, now: Choice, found: Measured) -> None:
+def chart(sweep: pd.DataFrame, settings: list[str], y: str, now: Choice, found: Measured) -> None:
     words = {key: plain(f"pareto.{key}") for key in ("front", "mix", "rerank", "learned", "chosen", "here")}
     words |= {"x": lab_tables.label("ndcg", now.k), "y": METRICS[y].label}
     at = (found.mean("ndcg"), found.mean(y))
@@ -176,9 +196,7 @@ def chart(sweep: pd.DataFrame, y: str, now: Choice, found: Measured) -> None:
     beaten = tradeoffs.beaten(sweep, {"ndcg": at[0], y: at[1]})
     counts = {"n": len(sweep), "front": int(sweep["front"].sum())}
     st.markdown(plain("pareto.says", learned=on[bool(sweep["front"].iloc[0])], here=on[not beaten], **counts))
-    figure = lab_charts.pareto_chart(
-        sweep, "ndcg", y, here=at, chosen=state.chosen_point(), settings=lab_tables.settings(sweep), words=words
-    )
+    figure = lab_charts.pareto_chart(sweep, "ndcg", y, here=at, chosen=state.chosen_point(), settings=settings, words=words)
     st.plotly_chart(
         figure,
         key="pareto",
@@ -188,15 +206,18 @@ def chart(sweep: pd.DataFrame, y: str, now: Choice, found: Measured) -> None:
         alt=plain("pareto.alt", x=words["x"], y=words["y"]),
     )
     formulas = {"x_formula": METRICS["ndcg"].formula, "y_formula": METRICS[y].formula}
-    st.caption(t("pareto.caption", users=len(found.items), x=words["x"], y=words["y"], **formulas))
+    formulas = {name: code(formula) for name, formula in formulas.items()}
+    st.caption(plain("pareto.caption", users=len(found.items), x=words["x"], y=words["y"], **formulas))
 
 
-def choose(run: Run, sweep: pd.DataFrame, y: str) -> None:
-    options = lab_tables.options(sweep, "ndcg", y, state.chosen_point())
+def choose(run: Run, sweep: pd.DataFrame, settings: list[str], y: str) -> None:
+    options = lab_tables.options(sweep, settings, "ndcg", y, state.chosen_point())
     if not options:
         return
     row = state.point(list(options), next(iter(options)))
-    st.selectbox(plain("pareto.point"), list(options), format_func=options.get, key="point")
+    said = plain("pareto.point", x=METRICS["ndcg"].label, y=METRICS[y].label)
+    st.selectbox(said, list(options), format_func=options.get, key="point")
+    st.caption(lab_tables.spoken(sweep.iloc[row], sweep.iloc[0]))
     apply_button(run, sweep, row, plain("pareto.apply"))
 
 
@@ -229,21 +250,21 @@ def apply_button(run: Run, sweep: pd.DataFrame, row: int, label: str) -> None:
     st.button(label, on_click=state.apply, args=settings, width="stretch", icon=":material/check:")
 
 
-def movers(now: Choice, learned: Measured, found: Measured, moved: differences.Overlap) -> None:
+def movers(now: Choice, seen: Seen) -> None:
     """Whose lists changed, and who gains and loses most."""
     st.subheader(plain("movers"), anchor=False)
-    n = len(found.items)
+    found, moved = seen.found, seen.moved
     if not moved.changed.any():
         st.caption(t("movers.none"))
         return
-    facts = {"changed": int(moved.changed.sum()), "n": n, "kept": moved.mean_kept, "rbo": moved.mean_rbo}
+    facts = {"changed": int(moved.changed.sum()), "n": seen.n, "kept": moved.mean_kept, "rbo": moved.mean_rbo}
     st.markdown(t("movers.says", **facts))
     names = [name for name in lab_tables.TILES if name in found.per_user]
     labels = {name: lab_tables.label(name, now.k) for name in names}
     metric = st.segmented_control(
         plain("movers.metric"), names, format_func=labels.get, default=names[0], required=True, key="mover_metric"
     )
-    table = differences.movers(learned, found, metric=metric)
+    table = differences.movers(seen.learned, found, metric=metric)
     if table.empty:
         st.caption(t("movers.same", metric=labels[metric]))
         return
