@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from dashboard.charts import AXIS
 
+GAP = "\u00a0" * 3  # between a mark and its word
 LINE, HERE, CHOSEN = "#5B7FA6", "#C8385A", "#D99A00"  # read on white and on black; no component's colour
 
 
@@ -74,7 +75,7 @@ def _dots(
 
 def _mark(at: tuple[float, float], name: str, colour: str, symbol: str, *, label: bool) -> dict[str, Any]:
     text = {
-        "text": [name],
+        "text": [f"{GAP}{name}{GAP}"],
         "textposition": "middle right" if symbol == "diamond" else "bottom left",
         "textfont": {"color": colour},
     }

@@ -69,7 +69,8 @@ def _tile(row: Row, k: int) -> Tile:
 
 
 def _missing(name: str, k: int) -> Tile:
-    return Tile(label(name, k), plain("missing"), "", "off", "off", "", f"{plain('tile.missing')}\n\n{explained(name)}")
+    why = plain("tile.missing")
+    return Tile(label(name, k), plain("missing"), "", "gray", "off", "", f"{why}\n\n{explained(name)}")
 
 
 def label(metric: str, k: int) -> str:

@@ -335,4 +335,7 @@ def test_every_scorer_has_a_colour_of_its_own() -> None:
 def test_strings_are_all_used() -> None:
     code = "".join(file.read_text("utf-8") for file in APP.parent.rglob("*.py") if file.name != "strings.py")
     built = ("user.many", "user.none", "user.one", "run.test", "run.valid", "user.option", "history.sort.")
+    built += ("verdict.", "tile.higher", "tile.lower", "tile.neither", "movers.gain", "movers.lose")
+    built += tuple(f"pareto.{key}" for key in ("front", "mix", "rerank", "learned", "chosen", "here"))
+    built += tuple(f"column.{key}" for key in ("metric", "verdict", "n", "formula", "range", "source"))
     assert not [key for key in strings.TEXT if f'"{key}"' not in code and not key.startswith(built)]
