@@ -19,7 +19,8 @@ def main() -> None:
     st.html(f"<style>{style.PAGE}</style>")
     user = st.Page(PAGES / "user.py", title=plain("page.user"), icon=":material/person_search:", default=True)
     explain = st.Page(PAGES / "explain.py", title=plain("page.explain"), icon=":material/help_center:")
-    page = st.navigation([user, explain])
+    lab = st.Page(PAGES / "lab.py", title=plain("page.lab"), icon=":material/tune:")
+    page = st.navigation([user, explain, lab])
     paths = state.run_paths()
     if not paths:
         nothing_here()

@@ -18,20 +18,11 @@ from recsys_core.run import Run
 def blend(run: Run, draw: Callable[[Choice], None]) -> None:
     """Sliders in the sidebar; a move draws the page's answer again, and nothing else. What `draw` writes without a place of its
     own comes below them."""
-    learned = run.model.blend
-    low, high, step = browse.weight_range(learned)
     choice = state.choice(run)  # the session knows a move before its slider is drawn
-    shares = browse.weight_shares(choice.blend)
-    st.subheader(plain("blend"), help=t("blend.help", learned=tables.weights(learned)), anchor=False)
-    with st.container(key="weights"):
-        for name in learned.names:
-            with st.container(key=f"weight-{style.slug(name)}"):
-                track, share = st.columns([5, 1], vertical_alignment="center", gap="small")
-                key = state.weight_key(run, name)
-                track.slider(name, low, high, step=step, format="%.2f", key=key, on_change=state.touched)
-                share.caption(t("blend.share", share=shares[name]))
-    st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
-    st.number_input(plain("k"), 1, state.MOST, key="k", on_change=state.touched)
+    weights(choice)
+    length()
+    if choice.reranker:
+        st.caption(t("list.not_reranked"))
     draw(choice)
     st.caption(t("link"))
 
@@ -59,3 +50,24 @@ def progress() -> Iterator[Callable[[int, int], None]]:
         )
     finally:
         bar.empty()
+
+
+def weights(choice: Choice) -> None:
+    """One slider a component with its share of the total, and the way back to the learned weights."""
+    run, learned = choice.run, choice.run.model.blend
+    low, high, step = browse.weight_range(learned)
+    shares = browse.weight_shares(choice.blend)
+    st.subheader(plain("blend"), help=t("blend.help", learned=tables.weights(learned)), anchor=False)
+    with st.container(key="weights"):
+        for name in learned.names:
+            with st.container(key=f"weight-{style.slug(name)}"):
+                track, share = st.columns([5, 1], vertical_alignment="center", gap="small")
+                key = state.weight_key(run, name)
+                track.slider(name, low, high, step=step, format="%.2f", key=key, on_change=state.touched)
+                share.caption(t("blend.share", share=shares[name]))
+    st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
+
+
+def length() -> None:
+    """K."""
+    st.number_input(plain("k"), 1, state.MOST, key="k", on_change=state.touched)

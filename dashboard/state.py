@@ -29,9 +29,11 @@ from recsys_core.explain.game import Budget, Explanation
 from recsys_core.explain.pair import Pair
 from recsys_core.explain.subject import Subject
 from recsys_core.hybrid import Blend
+from recsys_core.rerank import RERANKERS
 from recsys_core.run import Run, find_runs
 
 K, MOST = 10, 100  # length of a list: at first, and at most
+STRENGTH = 0.3  # of a re-ranker, at first
 MATCHES = 100  # users shown for a search; the browser gets no more however many there are
 WHY_CLICK = "why click"  # key of the buttons in the list
 ANSWERS = 32  # that a session keeps
@@ -46,6 +48,8 @@ class Choice:
     person: Person
     k: int
     blend: Blend
+    reranker: str = ""  # of the Blend lab; "" = none
+    strength: float = 0.0
 
     @property
     def moved(self) -> dict[str, float]:
@@ -167,6 +171,8 @@ def begin_run(run: Run, page: str = "user") -> None:
     _begin_user(run, asked.get("user"))
     _begin_k(asked.get("k"))
     _begin_weights(run, asked.get("weights"))
+    _begin_rerank(asked.get("reranker"), asked.get("strength"))
+    _keep(run)
     st.session_state["begun"] = True
 
 
@@ -227,6 +233,33 @@ def _read_weights(text: str, names: tuple[str, ...], low: float, high: float) ->
     return given, bad
 
 
+def _begin_rerank(name: str | None, strength: str | None) -> None:
+    st.session_state.setdefault("reranker", name if name in RERANKERS else "")
+    number = _number(strength)
+    st.session_state.setdefault("strength", number if 0 <= number <= 1 else STRENGTH)
+    if (name is not None and name not in RERANKERS) or (strength is not None and not 0 <= number <= 1):
+        note("reranker", t("note.reranker", value=f"{name} {strength}"[:80], used=STRENGTH))
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
+
+
+def _keep(run: Run) -> None:
+    """A widget's value is dropped with the page that drew it, unless it is set anew."""
+    for key in ("k", "reranker", "strength", *(weight_key(run, name) for name in run.model.blend.names)):
+        st.session_state[key] = st.session_state[key]
+
+
+def reranking() -> tuple[str, float]:
+    """Re-ranker and strength as chosen; a strength of 0 is none."""
+    name, strength = st.session_state.get("reranker", ""), float(st.session_state.get("strength", 0.0))
+    return (name, strength) if name and strength > 0 else ("", 0.0)
+
+
 def note(kind: str, text: str) -> None:
     """Something the reader must know about what was asked for; stays until the next choice."""
     st.session_state.setdefault("notes", {})[kind] = text
@@ -242,6 +275,7 @@ def notes() -> list[str]:
 def touched() -> None:
     """A choice was made: notes about the link are over."""
     st.session_state.pop("notes", None)
+    st.session_state.pop("lab_note", None)
 
 
 def searched() -> None:
@@ -279,7 +313,7 @@ def choice(run: Run) -> Choice:
     learned = run.model.blend
     weights = {n: float(st.session_state.get(weight_key(run, n), w)) for n, w in zip(learned.names, learned.weights, strict=True)}
     person = _person(str(run.path), stamp(run.path), st.session_state["user"])
-    now = Choice(run, person, int(st.session_state["k"]), learned.with_weights(weights))
+    now = Choice(run, person, int(st.session_state["k"]), learned.with_weights(weights), *reranking())
     st.session_state["kept"] = {"k": now.k} | {weight_key(run, name): weight for name, weight in weights.items()}
     if st.session_state.get("page") != "explain":  # which writes it when it knows the item
         _write_url(link(now))
@@ -294,7 +328,8 @@ def moved_weights(learned: Blend, blend: Blend) -> dict[str, float]:
 def link(now: Choice, item: str | None = None) -> dict[str, str]:
     """The choices as the URL has them; the item on the page Explain."""
     wanted = {"run": now.run.path.name, "user": now.person.user} | ({} if item is None else {"item": item})
-    return wanted | {"k": str(now.k)} | ({"weights": _weights_text(now)} if now.moved else {})
+    ranked = {"reranker": now.reranker, "strength": f"{now.strength:g}"} if now.reranker else {}
+    return wanted | {"k": str(now.k)} | ({"weights": _weights_text(now)} if now.moved else {}) | ranked
 
 
 def _write_url(wanted: dict[str, str]) -> None:

@@ -23,6 +23,10 @@ PAGE = """
 [data-testid="stSidebar"] [data-testid="stVerticalBlock"] {gap: .6rem;}
 [class*="st-key-weight-"] [data-testid="stSlider"] {padding-top: .1rem;}
 .st-key-weights [data-testid="stVerticalBlock"] {gap: .15rem;}
+[data-testid="stMetricValue"] {font-size: 1.7rem;}
+[data-testid="stMetric"] div:has(> [data-testid="stMetricDelta"]) {flex-wrap: wrap; row-gap: .2rem;}
+[data-testid="stMetricDeltaDescription"] {flex: 1 0 100%; min-height: 2.4rem; white-space: normal; overflow: visible;}
+[data-testid="stMetricDeltaDescription"] * {white-space: normal !important; overflow: visible !important; line-height: 1.3;}
 @media (max-width: 1180px) {
   .st-key-body > [data-testid="stHorizontalBlock"], .st-key-body [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"])
     {flex-wrap: wrap;}

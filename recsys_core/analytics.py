@@ -118,6 +118,12 @@ class Analytics:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def rerankers(self) -> list[str]:
+        """Names of the re-rankers for which the run has what they need."""
+        lacks = set() if "attributes" in self.inputs else {"mass"} if "vectors" in self.inputs else {"mass", "vectors"}
+        return [name for name, known in rerank.RERANKERS.items() if not lacks & set(known.needs)]
+
     @cached_property
     def draws(self) -> Draws:
         return Draws(len(self), self.seed)

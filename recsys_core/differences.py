@@ -34,6 +34,16 @@ class Overlap:
     def share_changed(self) -> float:
         return float(self.changed.mean())
 
+    @property
+    def mean_rbo(self) -> float:
+        """Over users with a list; NaN if there is none."""
+        return float(np.nanmean(self.rbo)) if not np.isnan(self.rbo).all() else float("nan")
+
+    @property
+    def mean_kept(self) -> float:
+        """Mean share of b's items that are in a's too; NaN if there is no list."""
+        return 1 - float(np.nanmean(self.new)) if not np.isnan(self.new).all() else float("nan")
+
 
 def change(a: Measured, b: Measured) -> pd.DataFrame:
     """Paired differences: metric, a, b (means), mean (of b - a), low, high, n, note. Raises UserError for other users."""
@@ -45,6 +55,25 @@ def change(a: Measured, b: Measured) -> pd.DataFrame:
     found |= {name: {"mean": b.totals[name] - a.totals[name], **nothing} for name in a.totals if name in b.totals}
     rows = [{"metric": name, "a": a.mean(name), "b": b.mean(name), **found[name]} for name in METRICS if name in found]
     return pd.DataFrame(rows)
+
+
+def verdicts(changes: pd.DataFrame) -> list[str]:
+    """What each row of `change` comes to: "better" or "worse" in the direction of its metric, "unclear" if the interval holds
+    zero, "same", "neither" where no end is better, "unknown" where nothing is defined. Without an interval the sign decides."""
+    return [_verdict(*row) for row in zip(*(changes[c] for c in ("metric", "mean", "low", "high")), strict=True)]
+
+
+def _verdict(metric: str, mean: float, low: float, high: float) -> str:
+    if np.isnan(mean):
+        return "unknown"
+    low, high = (mean, mean) if np.isnan(low) else (low, high)
+    if low == high == 0:
+        return "same"
+    if (direction := METRICS[metric].direction) == "neither":
+        return "neither"
+    if low <= 0 <= high:
+        return "unclear"
+    return "better" if (mean > 0) == (direction == "higher") else "worse"
 
 
 def overlap(a: Measured, b: Measured) -> Overlap:
@@ -92,6 +121,11 @@ def movers(a: Measured, b: Measured, *, metric: str = "ndcg", n: int = 10) -> pd
     rows = np.concatenate([[r for r in order if gain[r] > 0][:n], [r for r in order if gain[r] < 0][-n:]]).astype(np.int64)
     columns = {"before": before, "after": after, "change": after - before, "rbo": moved.rbo, "new": moved.new}
     return pd.DataFrame({"user_id": a.source.user_ids[rows], **{name: values[rows] for name, values in columns.items()}})
+
+
+def gains(moved: pd.DataFrame, metric: str) -> NDArray[np.bool_]:
+    """(rows,) which rows of `movers` are of users who gain."""
+    return np.asarray(moved["change"] * (-1 if METRICS[metric].direction == "lower" else 1) > 0)
 
 
 def segments(measured: Measured, by: str) -> pd.DataFrame:

@@ -5,7 +5,7 @@ In: an Analytics and points. Out: a frame with a row a point, its metrics and wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from recsys_core.errors import UserError, unknown
 from recsys_core.metrics import METRICS
 from recsys_core.run import Run
 
+SAME = 1e-9  # means that differ by less are equal
 DIVERSITY = ("attribute_diversity", "intra_list_diversity")  # what "diversity" means: the first that the run has
 
 
@@ -41,6 +42,26 @@ def mixes(source: Analytics, n: int, seed: int = 0) -> list[Point]:
     total = sum(abs(w) for w in blend.weights) or 1.0
     draws = np.random.default_rng(seed).dirichlet(np.ones(len(blend.names)), n) * total
     return [Point(), *(Point(dict(zip(blend.names, row.tolist(), strict=True))) for row in draws)]
+
+
+def sweep(source: Analytics, most: float, n: int = 40, n_strengths: int = 10, seed: int = 0) -> list[Point]:
+    """A tour of what can be set: the learned weights first, `n` mixes and `n` half-way to them, every re-ranker the run can use.
+
+    Args:
+        most: no weight gets larger; a mix that has a larger one is scaled down as a whole.
+        n_strengths: of each re-ranker, on the learned weights; evenly from above 0 to 1.
+    """
+    learned = np.asarray(source.blend.weights)
+    draws = [np.array(list(p.weights.values())) for p in mixes(source, n, seed)[1:]]
+    tours = [*draws, *((draw + learned) / 2 for draw in draws)]
+    scaled = [draw * min(1.0, most / (np.abs(draw).max() or 1.0)) for draw in tours]
+    made = [Point(dict(zip(source.blend.names, draw.tolist(), strict=True))) for draw in scaled]
+    return [Point(), *made, *(p for name in source.rerankers for p in strengths(name, n=n_strengths + 1)[1:])]
+
+
+def diversity(table: Container[str]) -> str | None:
+    """The metric that "diversity" means among those named, or None."""
+    return next((name for name in DIVERSITY if name in table), None)
 
 
 def pareto(
@@ -83,6 +104,17 @@ def front(x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
     return on | twins
 
 
+def beaten(table: pd.DataFrame, point: Mapping[str, float]) -> bool:
+    """Is there a row of `table` that is at least as good in every metric of `point`, and better in one?"""
+    ours = {name: _sign(name) * value for name, value in point.items()}
+    level, above = np.ones(len(table), bool), np.zeros(len(table), bool)
+    for name, value in ours.items():
+        theirs = _upwards(table, name).to_numpy()
+        level &= theirs >= value - SAME
+        above |= theirs > value + SAME
+    return bool((level & above).any())
+
+
 def best_under(
     table: pd.DataFrame, *, best: str = "diversity", keep: str = "ndcg", loss: float = 0.02, than: float | None = None
 ) -> pd.Series[Any]:
@@ -113,7 +145,7 @@ def _row(found: Measured) -> dict[str, Any]:
 
 def _upwards(table: pd.DataFrame, metric: str) -> pd.Series[float]:
     """The column of a metric, so that higher is better."""
-    name = next((n for n in DIVERSITY if n in table), DIVERSITY[0]) if metric == "diversity" else metric
+    name = diversity(table) or DIVERSITY[0] if metric == "diversity" else metric
     if name not in METRICS or name not in table:
         raise unknown("metric", metric, ["diversity", *(n for n in METRICS if n in table)])
     return table[name] * _sign(name)

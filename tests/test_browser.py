@@ -119,8 +119,12 @@ class Visit:
 
     def rows(self) -> list[str]:
         """The list as the chart has it: rank, title and logit of each bar."""
-        ticks = self.page.locator("[data-testid=stPlotlyChart] .ytick text").all_text_contents()
-        logits = self.page.locator("[data-testid=stPlotlyChart] .textpoint text").all_text_contents()
+        for _ in range(50):  # while it is redrawn, ticks and marks of two lists may stand side by side
+            ticks = self.page.locator("[data-testid=stPlotlyChart] .ytick text").all_text_contents()
+            logits = self.page.locator("[data-testid=stPlotlyChart] .textpoint text").all_text_contents()
+            if len(ticks) == len(logits) > 0:
+                break
+            self.page.wait_for_timeout(100)
         assert len(ticks) == len(logits) > 0
         return [f"{tick} {logit}" for tick, logit in zip(ticks, logits, strict=True)]
 

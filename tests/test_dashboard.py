@@ -324,4 +324,7 @@ def test_strings_are_all_used() -> None:
         "why.changes.",
         "why.ask.",
     )
+    built += ("verdict.", "tile.higher", "tile.lower", "tile.neither", "movers.gain", "movers.lose")
+    built += tuple(f"pareto.{key}" for key in ("front", "mix", "rerank", "learned", "chosen", "here"))
+    built += tuple(f"column.{key}" for key in ("metric", "verdict", "n", "formula", "range", "source"))
     assert not [key for key in strings.TEXT if f'"{key}"' not in code and not key.startswith(built)]
