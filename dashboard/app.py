@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
-from dashboard import state, style
+from dashboard import runs, state, style
 from dashboard.strings import plain, t
 from recsys_core.errors import UserError
 from recsys_core.run import Run
@@ -14,14 +16,34 @@ from recsys_core.run import Run
 PAGES = Path(__file__).parent / "app_pages"
 
 
+@dataclass(frozen=True)
+class Screen:
+    """A page: its file and name, its icon, and whether it is about one run, or one user of it."""
+
+    name: str
+    icon: str
+    run: bool = True
+    user: bool = True
+
+
+# In the order of the navigation; the first one opens.
+SCREENS = (
+    Screen("user", "person_search"),
+    Screen("explain", "help_center"),
+    Screen("lab", "tune", user=False),
+)
+
+
 def main() -> None:
     st.set_page_config(plain("app"), style.ICON, layout="wide", initial_sidebar_state=320)
     st.html(f"<style>{style.PAGE}</style>")
-    user = st.Page(PAGES / "user.py", title=plain("page.user"), icon=":material/person_search:", default=True)
-    explain = st.Page(PAGES / "explain.py", title=plain("page.explain"), icon=":material/help_center:")
-    lab = st.Page(PAGES / "lab.py", title=plain("page.lab"), icon=":material/tune:")
-    page = st.navigation([user, explain, lab])
-    paths = state.run_paths()
+    pages = {screen: screen_page(screen) for screen in SCREENS}
+    page = st.navigation(list(pages.values()))
+    screen = next(screen for screen, made in pages.items() if made == page)
+    paths = runs.run_paths()
+    if not screen.run:
+        page.run()
+        return
     if not paths:
         nothing_here()
         return
@@ -29,19 +51,25 @@ def main() -> None:
     run = pick_run(paths)
     if run is None:
         return
-    state.begin_run(run, "explain" if page == explain else "user")
+    state.begin_run(run, screen.name)
     st.html(f"<style>{style.weights(run.model.blend)}</style>")
-    with st.sidebar:
-        pick_user(run)
+    if screen.user:
+        with st.sidebar:
+            pick_user(run)
     for text in state.notes():
         st.info(text, icon=":material/link_off:")
     page.run()
 
 
+def screen_page(screen: Screen) -> StreamlitPage:
+    file, icon = PAGES / f"{screen.name}.py", f":material/{screen.icon}:"
+    return st.Page(file, title=plain(f"page.{screen.name}"), icon=icon, default=screen == SCREENS[0])
+
+
 def nothing_here() -> None:
     """No run: say so, and the command that makes one."""
     st.title(t("empty.title"))
-    folder = state.folder()
+    folder = runs.folder()
     if folder is None:
         st.markdown(t("empty.unset"))
         st.code("whyrec dashboard --runs runs", language="bash")
@@ -54,7 +82,7 @@ def nothing_here() -> None:
 
 def pick_run(paths: dict[str, Path]) -> Run | None:
     """Run picker and the run's headline; None, with the reason on the page, if it cannot be opened."""
-    facts = {name: state.run_facts(str(path), state.stamp(path)) for name, path in paths.items()}
+    facts = {name: runs.run_facts(str(path), runs.stamp(path)) for name, path in paths.items()}
     with st.sidebar:
         name = st.selectbox(
             plain("run"), list(paths), format_func=lambda n: plain("run.option", **facts[n]), key="run", on_change=state.touched
@@ -62,7 +90,7 @@ def pick_run(paths: dict[str, Path]) -> Run | None:
         told = st.empty()
     try:
         with st.spinner(plain("run.opening")):
-            run = state.open_run(paths[name])
+            run = runs.open_run(paths[name])
     except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         # A file of another version may not fit at all; whatever it is, the page says it.
         st.error(t("run.failed"), icon=":material/error:")
@@ -74,7 +102,7 @@ def pick_run(paths: dict[str, Path]) -> Run | None:
 
 
 def headline(run: Run) -> str:
-    h = state.headline(run)
+    h = runs.headline(run)
     return t(f"run.{h.part}", k=h.k, mean=h.mean, half=h.half, n=h.n)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from dashboard import state, style, tables
+from dashboard import runs, state, style, tables
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core import browse
@@ -30,7 +30,7 @@ def blend(run: Run, draw: Callable[[Choice], None]) -> None:
 def sureness(now: Choice) -> str:
     """What the probability is of, and how far it has been checked."""
     words = [t("list.probability")]
-    checked = state.calibration(now.run)
+    checked = runs.calibration(now.run)
     if now.moved:
         words.append(t("list.uncalibrated"))
     elif checked is None:

@@ -1,7 +1,7 @@
-"""What is chosen, and what has been loaded. URL <-> choices, cached runs and people; the only place that touches session_state.
+"""What a session has chosen, to and from the URL. Only this file and the state_*.py of single pages touch session_state.
 
 The URL is read once, when a session begins, and written at every change: run, user, k, weights (as `whyrec recommend` reads
-them) and, on the page Explain, the item. Nothing in it is trusted: what cannot be used falls back, with a note.
+them) and what a page adds of its own. Nothing in it is trusted: what cannot be used falls back, with a note.
 """
 
 from __future__ import annotations
@@ -9,35 +9,34 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from dashboard import runs, strings
 from dashboard.strings import t
 from recsys_core import browse
-from recsys_core.browse import Found, Headline, Person, UserList
-from recsys_core.errors import UserError
-from recsys_core.explain import answer, faithfulness
-from recsys_core.explain import pair as pairs
-from recsys_core.explain.faithfulness import Scoreboard
-from recsys_core.explain.game import Budget, Explanation
-from recsys_core.explain.pair import Pair
-from recsys_core.explain.subject import Subject
+from recsys_core.browse import Found, Person, UserList
 from recsys_core.hybrid import Blend
 from recsys_core.rerank import RERANKERS
-from recsys_core.run import Run, find_runs
+from recsys_core.run import Run
 
 K, MOST = 10, 100  # length of a list: at first, and at most
 STRENGTH = 0.3  # of a re-ranker, at first
-MATCHES = 100  # users shown for a search; the browser gets no more however many there are
-WHY_CLICK = "why click"  # key of the buttons in the list
-ANSWERS = 32  # that a session keeps
+OWN_URL = ("explain",)  # pages that add to the URL, and write it when they know what
 STEP = 1e-9  # a weight that differs from the learned one by less has not been moved
+
+
+def _language() -> str:
+    if get_script_run_ctx(suppress_warning=True) is None:  # nobody's session: a report, a test
+        return "en"
+    return str(st.session_state.get("language", "en"))
+
+
+strings.follow(_language)
 
 
 @dataclass(frozen=True)
@@ -57,74 +56,14 @@ class Choice:
         return moved_weights(self.run.model.blend, self.blend)
 
 
-def folder() -> Path | None:
-    """Where the runs are, as `whyrec dashboard` says; None if it was not asked."""
-    told = os.environ.get("WHYREC_RUNS")
-    return Path(told) if told else None
-
-
-def run_paths() -> dict[str, Path]:
-    """Runs by name, newest first."""
-    where = folder()
-    return {} if where is None else {p.name: p for p in find_runs(where)}
-
-
-def stamp(path: Path) -> str:
-    """Changes when a run is trained anew or evaluated, or its explainers are."""
-    files = [path / "manifest.json", path / "report.json", *sorted(path.glob("faithfulness*.json"))]
-    return " ".join(f"{s.st_mtime_ns}:{s.st_size}" for s in (f.stat() for f in files if f.exists()))
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _run(path: str, stamp: str) -> Run:
-    run = Run.load(Path(path))
-    _ = run.dataset, run.model, run.histories, run.hidden, run.known  # read now, not at the first slider
-    return run
-
-
-@st.cache_resource(max_entries=256, show_spinner=False)
-def _person(path: str, stamp: str, user: str) -> Person:
-    return browse.person(_run(path, stamp), user)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _history(path: str, stamp: str, user: str) -> tuple[pd.DataFrame, int]:
-    return browse.history(_run(path, stamp), user)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _found(path: str, stamp: str, query: str) -> Found:
-    return browse.search_users(_run(path, stamp), query, limit=MATCHES)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _told(path: str, stamp: str) -> tuple[Headline, tuple[float, int] | None]:
-    run = _run(path, stamp)
-    return browse.headline(run), browse.calibration(run)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def run_facts(path: str, stamp: str) -> dict[str, str]:
-    return browse.run_facts(Path(path))
-
-
-def open_run(path: Path) -> Run:
-    """Raises UserError if the run is damaged."""
-    return _run(str(path), stamp(path))
-
-
 def current_run() -> Run:
     """The chosen run, for a page; the frame has opened it."""
-    return open_run(run_paths()[st.session_state["run"]])
-
-
-def history(run: Run, user: str) -> tuple[pd.DataFrame, int]:
-    return _history(str(run.path), stamp(run.path), user)
+    return runs.open_run(runs.run_paths()[st.session_state["run"]])
 
 
 def found(run: Run) -> Found:
     """Users that match what is typed in the search field; all of them for an empty one."""
-    return _found(str(run.path), stamp(run.path), st.session_state.get("query", ""))
+    return runs.search_users(run, query())
 
 
 def with_current_user(run: Run, people: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
@@ -132,16 +71,8 @@ def with_current_user(run: Run, people: dict[str, dict[str, object]]) -> dict[st
     user = st.session_state["user"]
     if user in people:
         return people
-    rows = _found(str(run.path), stamp(run.path), user).frame.to_dict("records")
+    rows = runs.search_users(run, user).frame.to_dict("records")
     return {user: next(r for r in rows if r["user_id"] == user)} | people
-
-
-def headline(run: Run) -> Headline:
-    return _told(str(run.path), stamp(run.path))[0]
-
-
-def calibration(run: Run) -> tuple[float, int] | None:
-    return _told(str(run.path), stamp(run.path))[1]
 
 
 # A session begins: choices from the URL.
@@ -312,11 +243,11 @@ def choice(run: Run) -> Choice:
     """The choices as they are now, also inside a fragment; the URL is brought up to date."""
     learned = run.model.blend
     weights = {n: float(st.session_state.get(weight_key(run, n), w)) for n, w in zip(learned.names, learned.weights, strict=True)}
-    person = _person(str(run.path), stamp(run.path), st.session_state["user"])
+    person = runs.person(run, st.session_state["user"])
     now = Choice(run, person, int(st.session_state["k"]), learned.with_weights(weights), *reranking())
     st.session_state["kept"] = {"k": now.k} | {weight_key(run, name): weight for name, weight in weights.items()}
-    if st.session_state.get("page") != "explain":  # which writes it when it knows the item
-        _write_url(link(now))
+    if st.session_state.get("page") not in OWN_URL:
+        write_url(link(now))
     return now
 
 
@@ -329,171 +260,28 @@ def link(now: Choice, item: str | None = None) -> dict[str, str]:
     """The choices as the URL has them; the item on the page Explain."""
     wanted = {"run": now.run.path.name, "user": now.person.user} | ({} if item is None else {"item": item})
     ranked = {"reranker": now.reranker, "strength": f"{now.strength:g}"} if now.reranker else {}
-    return wanted | {"k": str(now.k)} | ({"weights": _weights_text(now)} if now.moved else {}) | ranked
+    return wanted | {"k": str(now.k)} | ({"weights": weights_text(now)} if now.moved else {}) | ranked
 
 
-def _write_url(wanted: dict[str, str]) -> None:
+def write_url(wanted: dict[str, str]) -> None:
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
 
 
-def _weights_text(now: Choice) -> str:
+def weights_text(now: Choice) -> str:
     return ",".join(f"{name}={value:.6g}" for name, value in now.moved.items())
 
 
-def _near(path: Path) -> str:
+def near(path: Path) -> str:
     """A path as one would type it here."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def command(now: Choice) -> str:
     """The shell command that writes the same list."""
-    words = ["whyrec", "recommend", "--run", _near(now.run.path), "--users", now.person.user, "--k", str(now.k)]
-    return shlex.join([*words, *(["--weights", _weights_text(now)] if now.moved else []), "--out", "topk.csv"])
-
-
-# The page Explain: which item, what was asked about it, and the answers.
-
-
-def item(now: Choice, listed: list[str]) -> str | None:
-    """The item that the page is about: as chosen, else the first of the list; None if that is empty. It goes into the URL."""
-    chosen_for = st.session_state.get("why for", "")  # the user whose list gave it; "" if a person chose it
-    if "why" not in st.session_state or chosen_for not in ("", now.person.user):
-        st.session_state.pop("why", None)
-        if listed:
-            st.session_state["why"], st.session_state["why for"] = listed[0], now.person.user
-    found: str | None = st.session_state.get("why")
-    st.session_state["item"] = found  # the picker shows it, under today's label
-    _write_url(link(now, found))
-    return found
-
-
-def _choose_item(item: object) -> None:
-    touched()
-    if current_run().dataset.items.find([item])[0] >= 0:
-        st.session_state["why"], st.session_state["why for"] = str(item), ""
-
-
-def item_picked() -> None:
-    _choose_item(st.session_state["item"])
-
-
-def item_searched() -> None:
-    """The first match becomes the item."""
-    matches = found_items(current_run()).frame["item_id"]
-    if len(matches):
-        _choose_item(matches.iloc[0])
-
-
-def why_clicked(ids: tuple[str, ...]) -> None:
-    """A button in the list: its item is asked about, on the page Explain."""
-    click = st.session_state[WHY_CLICK]
-    if click is not None and 0 <= click["row"] < len(ids):
-        _choose_item(ids[click["row"]])
-        st.session_state["why asked"] = ids[click["row"]]
-
-
-def why_asked() -> str | None:
-    """The item whose button was just pressed; asking takes it away."""
-    asked: str | None = st.session_state.pop("why asked", None)
-    return asked
-
-
-def item_query() -> str:
-    return str(st.session_state.get("item query", ""))
-
-
-def found_items(run: Run) -> Found:
-    """Items that match what is typed in the search field; none for an empty one."""
-    return _found_items(str(run.path), stamp(run.path), item_query())
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _found_items(path: str, stamp: str, query: str) -> Found:
-    return browse.search_items(_run(path, stamp), query, limit=MATCHES)
+    words = ["whyrec", "recommend", "--run", near(now.run.path), "--users", now.person.user, "--k", str(now.k)]
+    return shlex.join([*words, *(["--weights", weights_text(now)] if now.moved else []), "--out", "topk.csv"])
 
 
 def user_list(now: Choice) -> UserList:
     return browse.user_list(now.run, now.person, now.blend, k=now.k)
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _pair(path: str, stamp: str, user: str, item: str) -> Pair:
-    return pairs.pair(_run(path, stamp), _person(path, stamp, user), item)
-
-
-def pair(now: Choice, item: str) -> Pair:
-    return _pair(str(now.run.path), stamp(now.run.path), now.person.user, item)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _scoreboard(path: str, stamp: str) -> Scoreboard | None:
-    try:
-        return faithfulness.load(_run(path, stamp))
-    except (UserError, OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def scoreboard(run: Run) -> Scoreboard | None:
-    """How faithful each method was when it was last measured; None if the run has no scoreboard that can be read."""
-    return _scoreboard(str(run.path), stamp(run.path))
-
-
-Asked = tuple[object, ...]
-Answers = dict[Asked, Any]
-
-
-def about(now: Choice, item: str, *more: object) -> Asked:
-    """What an answer depends on; other weights are another question."""
-    path = now.run.path
-    return (str(path), stamp(path), now.person.user, item, now.blend.weights, *more)
-
-
-def ask(section: str, what: Asked) -> None:
-    """A button of a section: from now on its answer to this question is shown."""
-    st.session_state.setdefault("asked", {})[section] = what
-
-
-def asked(section: str, what: Asked) -> bool:
-    return bool(st.session_state.get("asked", {}).get(section) == what)
-
-
-def answers() -> Answers:
-    """What the session has been told, by what was asked."""
-    found: Answers = st.session_state.setdefault("answers", {})
-    return found
-
-
-def answered(what: Asked, compute: Callable[[], Any]) -> Any:
-    """The answer to a question, computed once a session; the last few are kept."""
-    kept = answers()
-    if what not in kept:
-        kept[what] = compute()
-        while len(kept) > ANSWERS:
-            del kept[next(iter(kept))]
-    return kept[what]
-
-
-def of(answers: Answers, now: Choice, item: str) -> list[Any]:
-    """Those about an item under these weights."""
-    head = about(now, item)
-    return [found for what, found in list(answers.items()) if what[: len(head)] == head]
-
-
-def explained(
-    now: Choice, subject: Subject, question: str, method: str, evaluations: int, progress: Callable[[int, int], None]
-) -> Explanation:
-    """Raises UserError as `recsys_core.explain.answer.explain` does."""
-    found = answer.answer(now.run, subject, question, method, Budget(evaluations), 0, progress)
-    title = str(subject.catalog.titles[subject.item])
-    return replace(found, user=now.person.user, item=str(subject.items.ids[subject.item]), title=title)
-
-
-def scoreboard_command(now: Choice) -> str:
-    return shlex.join(["whyrec", "explain", "--run", _near(now.run.path), "--scoreboard"])
-
-
-def explain_command(now: Choice, item: str) -> str:
-    """The shell command that says the same about an item."""
-    words = ["whyrec", "explain", "--run", _near(now.run.path), "--user", now.person.user, "--item", item, "--k", str(now.k)]
-    return shlex.join([*words, *(["--weights", _weights_text(now)] if now.moved else []), "--what-if"])

@@ -12,7 +12,8 @@ import streamlit as st
 
 from dashboard import presets
 from dashboard.presets import Preset
-from dashboard.state import STEP, STRENGTH, Choice, folder, link, open_run, reranking, stamp, touched, weight_key
+from dashboard.runs import folder, open_run, stamp
+from dashboard.state import STEP, STRENGTH, Choice, link, reranking, touched, weight_key
 from dashboard.strings import t
 from recsys_core import browse, tradeoffs
 from recsys_core.analytics import Analytics, Measured, measure

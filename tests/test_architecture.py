@@ -159,8 +159,8 @@ RULES = [
         [("dashboard/charts.py", "import streamlit as st"), ("dashboard/report.py", "from streamlit import cache_data")],
     ),
     Rule(
-        "only dashboard/state.py touches session_state",
-        lambda path: path.startswith("dashboard/") and path not in ("dashboard/state.py", "dashboard/state_lab.py"),
+        "only dashboard/state.py and what belongs to it touch session_state",
+        lambda path: path.startswith("dashboard/") and not path.startswith(("dashboard/state.py", "dashboard/state_")),
         session_state,
         [("dashboard/app.py", "import streamlit as st\nst.session_state['user'] = 1")],
     ),

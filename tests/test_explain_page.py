@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from test_dashboard import slider, texts
 from worlds import random_world
 
-from dashboard import report, state, strings, tables
+from dashboard import report, state, state_explain, strings, tables
 from dashboard.explain_charts import digits
 from recsys_core import browse
 from recsys_core.config import Settings
@@ -328,16 +328,16 @@ def test_the_report_holds_what_was_asked(open_app, tiny_run: Run) -> None:
 
 
 def test_a_click_on_why_chooses_the_item(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    session: dict[str, object] = {state.WHY_CLICK: {"row": 1, "label": "Why?"}}
-    monkeypatch.setattr(state.st, "session_state", session)
-    monkeypatch.setattr(state, "current_run", lambda: tiny_run)
-    state.why_clicked(("h1", "h2"))
+    session: dict[str, object] = {state_explain.WHY_CLICK: {"row": 1, "label": "Why?"}}
+    monkeypatch.setattr(state_explain.st, "session_state", session)
+    monkeypatch.setattr(state_explain, "current_run", lambda: tiny_run)
+    state_explain.why_clicked(("h1", "h2"))
     assert (session["why"], session["why for"]) == ("h2", "")
-    assert (state.why_asked(), state.why_asked()) == ("h2", None)
-    session[state.WHY_CLICK] = {"row": 9, "label": "Why?"}
-    state.why_clicked(("h1", "h2"))
+    assert (state_explain.why_asked(), state_explain.why_asked()) == ("h2", None)
+    session[state_explain.WHY_CLICK] = {"row": 9, "label": "Why?"}
+    state_explain.why_clicked(("h1", "h2"))
     assert session["why"] == "h2"
-    assert state.why_asked() is None
+    assert state_explain.why_asked() is None
 
 
 def test_places_in_words() -> None:

@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import explain_charts as charts
-from dashboard import report, shared, state, tables
+from dashboard import report, runs, shared, state, state_explain, tables
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core.browse import UserList
@@ -34,8 +34,8 @@ def page(run: Run) -> None:
 def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
     """Everything that moves with the weights. Sections behind a button are fragments of their own."""
     found = state.user_list(now)
-    item = state.item(now, list(found.frame["item_id"]))
-    pair = None if item is None else state.pair(now, item)
+    item = state_explain.item(now, list(found.frame["item_id"]))
+    pair = None if item is None else state_explain.pair(now, item)
     why = None if pair is None else pairs.why(pair, now.blend, now.k)
     with place:
         if pair is None or why is None:
@@ -61,10 +61,10 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
                 section(now, why)
         trust(now, why)
         with st.expander(plain("command"), icon=":material/terminal:"):
-            st.code(state.explain_command(now, pair.item), language="bash", wrap_lines=True)
+            st.code(state_explain.explain_command(now, pair.item), language="bash", wrap_lines=True)
     st.download_button(
         plain("why.download"),
-        partial(written, now, why, state.answers()),
+        partial(written, now, why, state_explain.answers()),
         f"{tables.file_name('why', now.run.path.name, now.person.user, pair.item)}.html",
         "text/html",
         icon=":material/download:",
@@ -79,7 +79,7 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
 
 def pick(now: Choice, found: UserList, pair: Pair | None) -> None:
     """The list, matches of the search, and the item that is chosen, in one picker."""
-    matches = state.found_items(now.run)
+    matches = state_explain.found_items(now.run)
     labels = {
         row["item_id"]: plain("why.item.listed", **row) for row in found.frame[["item_id", "rank", "title"]].to_dict("records")
     }
@@ -92,13 +92,13 @@ def pick(now: Choice, found: UserList, pair: Pair | None) -> None:
         list(labels),
         format_func=labels.get,
         key="item",
-        on_change=state.item_picked,
+        on_change=state_explain.item_picked,
     )
     hint = plain("why.search.hint")
-    right.text_input(plain("why.search"), key="item query", on_change=state.item_searched, placeholder=hint)
-    if state.item_query().strip():
+    right.text_input(plain("why.search"), key="item query", on_change=state_explain.item_searched, placeholder=hint)
+    if state_explain.item_query().strip():
         many = "none" if not matches.total else "one" if matches.total == 1 else "many"
-        st.caption(t(f"why.search.{many}", query=state.item_query(), n=matches.total, shown=len(matches.frame)))
+        st.caption(t(f"why.search.{many}", query=state_explain.item_query(), n=matches.total, shown=len(matches.frame)))
 
 
 def answer(now: Choice, why: Why) -> None:
@@ -230,16 +230,18 @@ def asking(now: Choice, why: Why, question: str, able: dict[str, str]) -> Explan
         method = st.selectbox(plain("why.method"), names, key=f"method {question}", width=200)
         help_ = t("why.budget.help")
         budget = st.number_input(plain("why.budget"), 10, 5000, 100, step=10, key=f"budget {question}", help=help_, width=160)
-        what = state.about(now, why.item, question, method, budget)
+        what = state_explain.about(now, why.item, question, method, budget)
         label = plain("why.ask.words" if question == "words" else "why.ask.method")
-        st.button(label, icon=":material/play_arrow:", key=f"ask {question}", on_click=state.ask, args=(question, what))
+        st.button(label, icon=":material/play_arrow:", key=f"ask {question}", on_click=state_explain.ask, args=(question, what))
     if lacking := "; ".join(f"{name}: {reason}" for name, reason in able.items() if reason):
         st.caption(plain("why.unable", reasons=lacking))
-    if not state.asked(question, what):
+    if not state_explain.asked(question, what):
         return None
     try:
         with shared.progress() as tell:
-            return state.answered(what, lambda: state.explained(now, why.about, question, method, int(budget), tell))
+            return state_explain.answered(
+                what, lambda: state_explain.explained(now, why.about, question, method, int(budget), tell)
+            )
     except UserError as error:
         failed(error)
         return None
@@ -317,13 +319,13 @@ def changes(now: Choice, why: Why) -> None:
     st.caption(t(f"why.changes.{why.state}", k=now.k))
     if why.state == "hidden":
         return
-    what = state.about(now, why.item, "changes", now.k)
-    if not state.asked("changes", what):
+    what = state_explain.about(now, why.item, "changes", now.k)
+    if not state_explain.asked("changes", what):
         label = plain("why.ask.changes")
-        st.button(label, icon=":material/play_arrow:", key="ask changes", on_click=state.ask, args=("changes", what))
+        st.button(label, icon=":material/play_arrow:", key="ask changes", on_click=state_explain.ask, args=("changes", what))
         return
     with shared.progress():
-        found = state.answered(what, partial(changed, now, why))
+        found = state_explain.answered(what, partial(changed, now, why))
     if isinstance(found, WhyNot):
         lifted(found)
         return
@@ -388,10 +390,10 @@ def trust(now: Choice, why: Why) -> None:
     }
     shown(view, columns)
     st.caption(t("why.trust.caption"))
-    board = state.scoreboard(now.run)
+    board = runs.scoreboard(now.run)
     if board is None:
         st.caption(t("why.trust.none"))
-        st.code(state.scoreboard_command(now), language="bash")
+        st.code(state_explain.scoreboard_command(now), language="bash")
         return
     passed = faithfulness.passed(board)
     verdict = "" if passed is None else " " + t("why.trust.passed" if passed else "why.trust.failed")
@@ -408,11 +410,11 @@ def trust(now: Choice, why: Why) -> None:
     st.caption(t("why.trust.board", n=board.settings["users"], k=board.settings["k"], most=most) + verdict)
 
 
-def written(now: Choice, why: Why, answers: state.Answers) -> bytes:
+def written(now: Choice, why: Why, answers: state_explain.Answers) -> bytes:
     """The report, made when its button is pressed: the exact answers, and what has been asked for."""
     about = {"user": now.person.user, "item": why.item, "title": why.title, "sentence": why.sentence, "rank": why.rank}
     first = named(why.history, **about)
-    asked = state.of(answers, now, why.item)
+    asked = state_explain.of(answers, now, why.item)
     sections = [found for found in (first, why.components, why.attributes, *asked) if isinstance(found, Explanation)]
     what_if = {name: change for found in asked for name, change in what_ifs(found).items()}
     return report.report_html(**report.of_pair(now.run, why.about, sections, what_if)).encode("utf-8", "replace")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import charts, shared, state, tables
+from dashboard import charts, runs, shared, state, state_explain, tables
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core import browse
@@ -38,7 +38,7 @@ def who(now: Choice) -> None:
 def past(now: Choice) -> None:
     """The history, sorted and filtered."""
     st.subheader(plain("history"), anchor=False)
-    frame, withheld = state.history(now.run, now.person.user)
+    frame, withheld = runs.history(now.run, now.person.user)
     if frame.empty:
         st.info(t("history.none"), icon=":material/person_add:")
         return
@@ -129,14 +129,14 @@ def table(now: Choice, found: UserList) -> None:
         "tags": config.ListColumn(plain("column.tags"), width=120),
         "percent": config.NumberColumn(plain("column.percent"), format="%.0f%%", help=plain("column.percent.help"), width=54),
         "bar": config.ImageColumn(plain("column.bar"), help=plain("column.bar.help"), width=146),
-        "why": config.ButtonColumn("", width=64, on_click=state.why_clicked, args=(ids,), key=state.WHY_CLICK),
+        "why": config.ButtonColumn("", width=64, on_click=state_explain.why_clicked, args=(ids,), key=state_explain.WHY_CLICK),
     }
     view = tables.list_view(found.frame)
     order = ["rank", *(["move"] if now.moved else []), "title", "why", "percent", "bar", "year", "tags"]
     st.dataframe(
         view, column_config=columns, column_order=order, hide_index=True, height=tables.height(view, 20), row_height=tables.ROW
     )
-    if asked := state.why_asked():
+    if asked := state_explain.why_asked():
         st.switch_page("app_pages/explain.py", query_params=state.link(now, asked))
 
 

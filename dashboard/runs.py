@@ -1,0 +1,132 @@
+"""What has been loaded: the runs of a folder, and of each what the pages read. Cached by path and stamp, shared by all sessions.
+
+Nothing here knows what a session has chosen.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from recsys_core import browse
+from recsys_core.browse import Found, Headline, Person
+from recsys_core.errors import UserError
+from recsys_core.explain import faithfulness
+from recsys_core.explain import pair as pairs
+from recsys_core.explain.faithfulness import Scoreboard
+from recsys_core.explain.pair import Pair
+from recsys_core.run import Run, find_runs
+
+MATCHES = 100  # users or items shown for a search; the browser gets no more however many there are
+
+
+def folder() -> Path | None:
+    """Where the runs are, as `whyrec dashboard` says; None if it was not asked."""
+    told = os.environ.get("WHYREC_RUNS")
+    return Path(told) if told else None
+
+
+def run_paths() -> dict[str, Path]:
+    """Runs by name, newest first."""
+    where = folder()
+    return {} if where is None else {p.name: p for p in find_runs(where)}
+
+
+def stamp(path: Path) -> str:
+    """Changes when a run is trained anew or evaluated, or its explainers are."""
+    files = [path / "manifest.json", path / "report.json", *sorted(path.glob("faithfulness*.json"))]
+    return " ".join(f"{s.st_mtime_ns}:{s.st_size}" for s in (f.stat() for f in files if f.exists()))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _run(path: str, stamp: str) -> Run:
+    run = Run.load(Path(path))
+    _ = run.dataset, run.model, run.histories, run.hidden, run.known  # read now, not at the first slider
+    return run
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _person(path: str, stamp: str, user: str) -> Person:
+    return browse.person(_run(path, stamp), user)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _history(path: str, stamp: str, user: str) -> tuple[pd.DataFrame, int]:
+    return browse.history(_run(path, stamp), user)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _found(path: str, stamp: str, query: str) -> Found:
+    return browse.search_users(_run(path, stamp), query, limit=MATCHES)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _found_items(path: str, stamp: str, query: str) -> Found:
+    return browse.search_items(_run(path, stamp), query, limit=MATCHES)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _told(path: str, stamp: str) -> tuple[Headline, tuple[float, int] | None]:
+    run = _run(path, stamp)
+    return browse.headline(run), browse.calibration(run)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def run_facts(path: str, stamp: str) -> dict[str, str]:
+    return browse.run_facts(Path(path))
+
+
+def open_run(path: Path) -> Run:
+    """Raises UserError if the run is damaged."""
+    return _run(str(path), stamp(path))
+
+
+def history(run: Run, user: str) -> tuple[pd.DataFrame, int]:
+    return _history(str(run.path), stamp(run.path), user)
+
+
+def headline(run: Run) -> Headline:
+    return _told(str(run.path), stamp(run.path))[0]
+
+
+def calibration(run: Run) -> tuple[float, int] | None:
+    return _told(str(run.path), stamp(run.path))[1]
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _pair(path: str, stamp: str, user: str, item: str) -> Pair:
+    return pairs.pair(_run(path, stamp), _person(path, stamp, user), item)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _scoreboard(path: str, stamp: str) -> Scoreboard | None:
+    try:
+        return faithfulness.load(_run(path, stamp))
+    except (UserError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def scoreboard(run: Run) -> Scoreboard | None:
+    """How faithful each method was when it was last measured; None if the run has no scoreboard that can be read."""
+    return _scoreboard(str(run.path), stamp(run.path))
+
+
+def person(run: Run, user: str) -> Person:
+    return _person(str(run.path), stamp(run.path), user)
+
+
+def search_users(run: Run, query: str) -> Found:
+    """Users that match; all of them for an empty query."""
+    return _found(str(run.path), stamp(run.path), query)
+
+
+def search_items(run: Run, query: str) -> Found:
+    """Items that match; none for an empty query."""
+    return _found_items(str(run.path), stamp(run.path), query)
+
+
+def pair(run: Run, user: str, item: str) -> Pair:
+    return _pair(str(run.path), stamp(run.path), user, item)
