@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,8 @@ SCREENS = (
 def main() -> None:
     st.set_page_config(plain("app"), style.ICON, layout="wide", initial_sidebar_state=320)
     st.html(f"<style>{style.PAGE}</style>")
+    if not let_in():
+        return
     pages = {screen: screen_page(screen) for screen in SCREENS}
     page = st.navigation(list(pages.values()))
     screen = next(screen for screen, made in pages.items() if made == page)
@@ -59,6 +62,21 @@ def main() -> None:
     for text in state.notes():
         st.info(text, icon=":material/link_off:")
     page.run()
+
+
+def let_in() -> bool:
+    """Has the reader signed in, where that is asked for? The way in or out is drawn."""
+    if not os.environ.get("WHYREC_LOGIN"):
+        return True
+    if not st.user.is_logged_in:
+        st.title(t("login.title"), anchor=False)
+        st.markdown(t("login.why"))
+        st.button(plain("login.in"), icon=":material/login:", type="primary", on_click=st.login)
+        return False
+    with st.sidebar:
+        st.caption(t("login.who", name=state.reader() or "?"))
+        st.button(plain("login.out"), icon=":material/logout:", on_click=st.logout)
+    return True
 
 
 def screen_page(screen: Screen) -> StreamlitPage:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys_core import __version__
+from recsys_core import __version__, cli_dashboard
 from recsys_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     for options in (_fetch_options, _prepare_options, _train_options, _recommend_options, _explain_options, _evaluate_options):
         options(add)
     _compare_options(add)
-    _dashboard_options(add)
+    _demo_options(add)
     return parser
 
 
@@ -164,15 +164,11 @@ def _compare_options(add: Add) -> None:
     option("--json", action="store_true", help="print JSON rows")
 
 
-def _dashboard_options(add: Add) -> None:
-    dashboard = add("dashboard", _dashboard, "Open the dashboard in a browser.", "whyrec dashboard --run runs/a --port 8501")
-    dashboard.add_argument("--run", type=Path, help="run to open first (default: the newest under --runs)")
-    dashboard.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
+def _demo_options(add: Add) -> None:
+    cli_dashboard.serving(add("dashboard", cli_dashboard.dashboard, "Open the dashboard in a browser.", cli_dashboard.EXAMPLE))
     demo = add("demo", _demo, "Fetch MovieLens-100K, train, and open the dashboard; reuses what is there.", "whyrec demo")
     demo.add_argument("--no-dashboard", action="store_true", help="stop after training and evaluating")
-    for command in (dashboard, demo):
-        command.add_argument("--port", type=int, default=8501)
-        command.add_argument("--address", default="127.0.0.1", help="interface to listen on (default: this machine alone)")
+    cli_dashboard.listening(demo)
 
 
 def _fetch(args: argparse.Namespace) -> None:
@@ -294,17 +290,6 @@ def _compare(args: argparse.Namespace) -> None:
     print(table.to_json(orient="records") if args.json else table.to_string(index=False, float_format="%.4f"))
 
 
-def _dashboard(args: argparse.Namespace) -> None:
-    from recsys_core.run import Run, find_runs
-
-    if args.run is not None:
-        Run.load(args.run)  # a bad run is told here, in one line, not in the browser
-    elif not find_runs(args.runs):
-        raise UserError(f"no runs under {args.runs}; make one with: whyrec train --data DATA --out {args.runs}/a")
-    folder = args.run.parent if args.run is not None else args.runs
-    _serve(folder, args.run, args)
-
-
 def _demo(args: argparse.Namespace) -> None:
     data, run = Path("data/ml-100k"), Path("runs/demo")
     if not run.exists():
@@ -314,42 +299,13 @@ def _demo(args: argparse.Namespace) -> None:
         main_or_raise(["train", "--data", str(data), "--out", str(run), *(["--resume"] if partial.exists() else [])])
         main_or_raise(["evaluate", "--run", str(run)])
     if not args.no_dashboard:
-        _serve(run.parent, run, args)
+        cli_dashboard.serve(run.parent, run, args)
 
 
 def main_or_raise(argv: Sequence[str]) -> None:
     """Run a command inside another one; its UserError passes through."""
     args = build_parser().parse_args(argv)
     args.command(args)
-
-
-def _serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
-    """Replace this process by the Streamlit server of the installed dashboard."""
-    from importlib.util import find_spec
-
-    found = find_spec("dashboard")
-    if found is None or not found.submodule_search_locations:
-        raise UserError("the dashboard package is not installed; install whyrec again")
-    app = Path(next(iter(found.submodule_search_locations))) / "app.py"
-    os.environ["WHYREC_RUNS"] = str(folder.resolve())
-    if run is not None:
-        os.environ["WHYREC_RUN"] = run.name
-    options = {
-        "server.port": args.port,
-        "server.address": args.address,
-        "server.headless": "true",
-        "server.maxUploadSize": 50,
-        "browser.gatherUsageStats": "false",
-        "client.showErrorDetails": "none",
-        "client.toolbarMode": "minimal",
-        "client.disableDataExport": "true",  # its CSV does not guard against formulas; ours does
-        "theme.light.primaryColor": "#44546A",  # neutral: the colours belong to the components
-        "theme.dark.primaryColor": "#A3B1C6",
-        "theme.baseFontSize": 15,
-    }
-    print(f"dashboard on http://{args.address}:{args.port} (stop with Ctrl-C)", flush=True)
-    flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(app), *flags])
 
 
 def _events(data: Dataset, path: Path) -> Interactions:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from served import chromium, opened, serve
 
 from recsys_core.explain.answer import explain
 from recsys_core.recommend import recommend_users
@@ -21,13 +18,6 @@ from recsys_core.run import Run
 
 ROOT = Path(__file__).parents[1]
 ARTIFACTS = ROOT / "test-artifacts"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TOO_WIDE = """() => ["html", "[data-testid=stMain]", "[data-testid=stSidebarContent]"].flatMap(name => {
   const box = document.querySelector(name), edge = box.getBoundingClientRect().left + box.clientWidth + 1;
   const over = [...box.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > edge);
@@ -38,23 +28,14 @@ PATIENCE = 90_000  # milliseconds: the first page imports torch, on what may be 
 pytestmark = pytest.mark.browser
 
 
-def chromium() -> str:
-    """Path of the browser; without one the tests are skipped, but where CI is set they fail."""
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-    if Path(found).is_file() or shutil.which(found):
-        return found
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no Chromium at {found}; install it or set CHROMIUM=path")
-    raise AssertionError
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
     path = chromium()
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield opened
-        opened.close()
+    if path is None:  # then the tests are skipped, but where CI is set they fail
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium; install it or set CHROMIUM=path")
+    pytest.importorskip("playwright.sync_api")
+    with opened(path) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -63,33 +44,8 @@ def address(hostile_run: Run, tiny_run: Run, browser, tmp_path_factory: pytest.T
     folder = tmp_path_factory.mktemp("served")
     for run in (tiny_run, hostile_run):
         shutil.copytree(run.path, folder / run.path.name)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "recsys_core.cli", "dashboard", "--run", str(folder / "tiny"), "--port", str(port)]
-    with (folder / "log.txt").open("w") as log:
-        server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(f"{url}/_stcore/health", server)
+    with serve(folder / "tiny", log=folder / "log.txt") as url:
         yield url
-    finally:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-
-
-def wait_for(url: str, server: subprocess.Popen, seconds: int = 90) -> None:
-    for _ in range(seconds * 4):
-        assert server.poll() is None, "the server has stopped"
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.25)
-    raise AssertionError(f"{url} did not answer in {seconds} s")
 
 
 def probes(message) -> bool:

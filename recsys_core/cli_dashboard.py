@@ -1,0 +1,105 @@
+"""What `whyrec dashboard` does: checks what it was given, then becomes the Streamlit server, with safe settings."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+from recsys_core.errors import UserError
+
+EXAMPLE = "whyrec dashboard --run runs/a --port 8501"
+UPLOAD = 50  # megabytes
+LOGIN = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")  # what [auth] must hold
+
+
+def serving(parser: argparse.ArgumentParser) -> None:
+    """Options of `whyrec dashboard`."""
+    option = parser.add_argument
+    option("--run", type=Path, help="run to open first (default: the newest under --runs)")
+    option("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
+    option("--read-only", action="store_true", help="nothing can be saved, uploaded or trained in the browser")
+    option("--base-path", default="", metavar="PATH", help="path under which a web server passes it on, such as /whyrec")
+    option(
+        "--login",
+        type=Path,
+        metavar="FILE",
+        help="TOML file with an [auth] table: only those who sign in by OpenID Connect come in",
+    )
+    listening(parser)
+
+
+def listening(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--address", default="127.0.0.1", help="interface to listen on (default: this machine alone)")
+
+
+def dashboard(args: argparse.Namespace) -> None:
+    """Raises UserError for a bad run, base path or login file: told here, in one line, not in the browser."""
+    from recsys_core.run import Run, find_runs
+
+    if args.run is not None:
+        Run.load(args.run)
+    elif not find_runs(args.runs):
+        raise UserError(f"no runs under {args.runs}; make one with: whyrec train --data DATA --out {args.runs}/a")
+    if args.login is not None:
+        check_login(args.login)
+    if not re.fullmatch(r"(/?[A-Za-z0-9._~-]+)*/?", args.base_path):
+        raise UserError(f"--base-path {args.base_path}: a path such as /whyrec, of letters, digits, dots and dashes")
+    serve(args.run.parent if args.run is not None else args.runs, args.run, args)
+
+
+def check_login(file: Path) -> None:
+    """Raises UserError if the file cannot be a login's settings, or the package that does it is not there."""
+    try:
+        told = tomllib.loads(file.read_text("utf-8")).get("auth", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"--login {file}: cannot be read as TOML ({error})") from None
+    missing = [key for key in LOGIN if not isinstance(told, dict) or not str(told.get(key, "")).strip()]
+    if missing:
+        raise UserError(f"--login {file}: [auth] lacks {', '.join(missing)}; docs/deploy.md has an example")
+    if find_spec("authlib") is None:
+        raise UserError('--login needs the package Authlib: pip install "whyrec[login]"')
+
+
+def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
+    """Replace this process by the Streamlit server of the installed dashboard."""
+    found = find_spec("dashboard")
+    if found is None or not found.submodule_search_locations:
+        raise UserError("the dashboard package is not installed; install whyrec again")
+    app = Path(next(iter(found.submodule_search_locations))) / "app.py"
+    login, base = getattr(args, "login", None), getattr(args, "base_path", "").strip("/")
+    told = {
+        "WHYREC_RUNS": str(folder.resolve()),
+        "WHYREC_RUN": run.name if run is not None else "",
+        "WHYREC_READ_ONLY": "1" if getattr(args, "read_only", False) else "",
+        "WHYREC_LOGIN": "1" if login else "",
+    }
+    for name, value in told.items():
+        os.environ.pop(name, None)
+        if value:
+            os.environ[name] = value
+    options = {
+        "server.port": args.port,
+        "server.address": args.address,
+        "server.headless": "true",
+        "server.enableXsrfProtection": "true",
+        "server.enableCORS": "true",
+        "server.maxUploadSize": UPLOAD,
+        "browser.gatherUsageStats": "false",
+        "client.showErrorDetails": "none",
+        "client.toolbarMode": "minimal",
+        "client.disableDataExport": "true",  # its CSV does not guard against formulas; ours does
+        "theme.light.primaryColor": "#44546A",  # neutral: the colours belong to the components
+        "theme.dark.primaryColor": "#A3B1C6",
+        "theme.baseFontSize": 15,
+    }
+    options |= {"server.baseUrlPath": base} if base else {}
+    options |= {"secrets.files": str(login.resolve())} if login else {}
+    print(f"dashboard on http://{args.address}:{args.port}{'/' if base else ''}{base} (stop with Ctrl-C)", flush=True)
+    flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(app), *flags])
