@@ -9,10 +9,10 @@ export GOMP_SPINCOUNT := 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test lint types fmt bench
+.PHONY: help demo install test lint types fmt bench screenshots
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/installed-app  ## fetch MovieLens-100K, train runs/demo if it is not there, open the dashboard on 127.0.0.1:8501
 	$(BIN)/whyrec demo
@@ -36,6 +36,10 @@ fmt: .venv/installed-dev  ## put style and format right
 bench: .venv/installed-dev  ## run the benchmarks on MovieLens-100K; results are written to benchmarks/results
 	$(BIN)/whyrec fetch ml-100k --out data/ml-100k
 	@set -e; for name in metric_agreement warm cold timing explain sentences; do echo "$$name"; $(BIN)/python benchmarks/$$name.py; done
+
+screenshots: .venv/installed-dev  ## take the pictures of docs/images from the real dashboard on runs/demo
+	$(BIN)/whyrec demo --no-dashboard
+	$(BIN)/python docs/screenshots.py --run runs/demo
 
 .venv/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

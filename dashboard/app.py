@@ -146,4 +146,5 @@ def label(person: dict[str, object]) -> str:
     return plain(key, user_id=person["user_id"], likes=person["likes"], attributes=attributes)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Pictures of every page, made from the real dashboard: `make screenshots`, or
+
+    python docs/screenshots.py --run runs/demo --user 196
+
+Writes docs/images/NAME.png for each page of the navigation, and of some of them the dark theme; docs/screens.md shows them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from served import chromium, opened, serve
+
+from dashboard.app import SCREENS
+
+READY = "[data-testid=stApp][data-test-script-state=notRunning]"
+DARK = ("user", "explain")
+PRESS = {"lab": "Measure the trade-off", "explain": "Find the smallest changes", "map": "Draw the map"}  # what a page waits for
+SIZE = {"width": 1280, "height": 1000}
+
+
+def shoot(browser, url: str, name: str, user: str, scheme: str) -> None:
+    context = browser.new_context(viewport=SIZE, color_scheme=scheme)
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"{url}/{'' if name == 'user' else name}?user={user}")
+    page.locator("[data-testid=stMain] h1").first.wait_for()
+    page.locator(READY).wait_for()
+    button = page.get_by_role("button", name=PRESS.get(name, "-"))
+    if name in PRESS and button.count():
+        button.first.click()
+        page.wait_for_timeout(500)
+        page.locator(READY).wait_for()
+        page.locator("[data-testid=stMain] [data-testid=stSpinner]").first.wait_for(state="detached")
+    page.wait_for_timeout(1500)  # fonts, canvases and fading
+    IMAGES.mkdir(exist_ok=True)
+    page.screenshot(path=IMAGES / f"{name}{'-dark' * (scheme == 'dark')}.png")
+    context.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "demo")
+    parser.add_argument("--user", default="196")
+    args = parser.parse_args()
+    path = chromium()
+    if path is None:
+        sys.exit("no Chromium; install it or set CHROMIUM=path")
+    with tempfile.TemporaryDirectory() as folder, opened(path) as browser, serve(args.run, log=Path(folder) / "log.txt") as url:
+        for screen in SCREENS:
+            for scheme in ("light", "dark") if screen.name in DARK else ("light",):
+                shoot(browser, url, screen.name, args.user, scheme)
+                print(f"{screen.name} {scheme}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
