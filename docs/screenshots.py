@@ -14,11 +14,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests"))
 
-from served import chromium, opened, serve
+from served import chromium, opened, serve  # noqa: E402
 
-from dashboard.app import SCREENS
+from dashboard.app import SCREENS  # noqa: E402
 
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 DARK = ("user", "explain")
