@@ -87,6 +87,8 @@ def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
         "server.port": args.port,
         "server.address": args.address,
         "server.headless": "true",
+        "server.fileWatcherType": "none",  # the installed code does not change, and watching it takes time from the answers
+        "runner.postScriptGC": "false",  # it walks all of torch after every move of a slider; Python collects on its own
         "server.enableXsrfProtection": "true",
         "server.enableCORS": "true",
         "server.maxUploadSize": UPLOAD,
