@@ -59,8 +59,9 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError("--out is for --top and --pairs; use --json or --html")
     if args.html is not None and asked[0] != "item":
         raise UserError("--html is for one --user and --item")
-    if args.external is not None and asked[0] != "item":
-        raise UserError("--external is for one --user and --item")
+    for name in ("external", "hide"):
+        if getattr(args, name) is not None and asked[0] != "item":
+            raise UserError(f"--{name} is for one --user and --item")
 
 
 def _budget(args: argparse.Namespace) -> Budget:
@@ -100,7 +101,7 @@ def _many(run: Run, args: argparse.Namespace, weights: Weights) -> pd.DataFrame:
 
 
 def _one(run: Run, args: argparse.Namespace, weights: Weights) -> None:
-    about = subject(run, args.user, args.item, {} if args.external else weights)
+    about = subject(run, args.user, args.item, {} if args.external else weights, args.hide)
     if args.external:
         about = _with_table(run, about, args, weights)
     found = explain_subject(

@@ -91,8 +91,13 @@ class Run:
         return np.bincount(self.histories.items, minlength=len(self.dataset.items)).astype(np.float64)
 
     def hidden_by(self, hide: str) -> Histories:
-        """ "met": everything known to be met, liked or not; "liked": only likes."""
-        return self.known.met() if hide == "met" else self.histories
+        """(n_users, n_items). "met": everything known to be met, liked or not; "liked": only likes."""
+        return self.met if hide == "met" else self.histories
+
+    @cached_property
+    def met(self) -> Histories:
+        """(n_users, n_items) everything the model knows to be met."""
+        return self.known.met()
 
     @cached_property
     def candidates(self) -> Candidates:

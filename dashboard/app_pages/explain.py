@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import explain_charts as charts
-from dashboard import report, runs, shared, state, state_explain, tables
+from dashboard import report, runs, shared, state, state_explain, strings, tables
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core.browse import UserList
@@ -36,7 +36,8 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
     found = state.user_list(now)
     item = state_explain.item(now, list(found.frame["item_id"]))
     pair = None if item is None else state_explain.pair(now, item)
-    why = None if pair is None else pairs.why(pair, now.blend, now.k)
+    language = strings.language()
+    why = None if pair is None else pairs.why(pair, now.blend, now.k, language)
     with place:
         if pair is None or why is None:
             st.title(plain("why.title.none"), anchor=False)
@@ -64,7 +65,7 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
             st.code(state_explain.explain_command(now, pair.item), language="bash", wrap_lines=True)
     st.download_button(
         plain("why.download"),
-        partial(written, now, why, state_explain.answers()),
+        partial(written, now, why, state_explain.answers(), language),
         f"{tables.file_name('why', now.run.path.name, now.person.user, pair.item)}.html",
         "text/html",
         icon=":material/download:",
@@ -173,11 +174,11 @@ def past(why: Why) -> None:
     if not names:
         st.info(t("why.past.flat"), icon=":material/block:")
         return
-    everything = plain("why.past.all")
     chosen = st.segmented_control(
         plain("why.past.pick"),
-        [everything, *names],
-        default=everything,
+        ["", *names],
+        format_func=lambda name: name or plain("why.past.all"),
+        default="",
         required=True,
         key="past of",
         label_visibility="collapsed",
@@ -331,7 +332,7 @@ def changes(now: Choice, why: Why) -> None:
         return
     for one, frame in found:
         st.markdown(f"**{headed(one)}**")
-        st.text(told.counterfactual(one))
+        st.text(told.counterfactual(one, strings.language()))
         if one.found:
             places(frame)
 
@@ -356,7 +357,7 @@ def places(frame: tables.Frame) -> None:
 
 def lifted(found: WhyNot) -> None:
     """What brings an item into the list."""
-    st.text(told.why_not(found))
+    st.text(told.why_not(found, strings.language()))
     if found.additions is None:
         return
     st.markdown(t("why.changes.like"))
@@ -410,21 +411,28 @@ def trust(now: Choice, why: Why) -> None:
     st.caption(t("why.trust.board", n=board.settings["users"], k=board.settings["k"], most=most) + verdict)
 
 
-def written(now: Choice, why: Why, answers: state_explain.Answers) -> bytes:
-    """The report, made when its button is pressed: the exact answers, and what has been asked for."""
+def written(now: Choice, why: Why, answers: state_explain.Answers, language: str) -> bytes:
+    """The report, made when its button is pressed, where no session is: the exact answers, and what has been asked for."""
+    with strings.speaking(language):
+        return report_of(now, why, answers).encode("utf-8", "replace")
+
+
+def report_of(now: Choice, why: Why, answers: state_explain.Answers) -> str:
     about = {"user": now.person.user, "item": why.item, "title": why.title, "sentence": why.sentence, "rank": why.rank}
     first = named(why.history, **about)
     asked = state_explain.of(answers, now, why.item)
     sections = [found for found in (first, why.components, why.attributes, *asked) if isinstance(found, Explanation)]
     what_if = {name: change for found in asked for name, change in what_ifs(found).items()}
-    return report.report_html(**report.of_pair(now.run, why.about, sections, what_if)).encode("utf-8", "replace")
+    return report.report_html(**report.of_pair(now.run, why.about, sections, what_if))
 
 
 def what_ifs(found: object) -> dict[str, tuple[str, tables.Frame]]:
     """By heading, a line and a table."""
     if isinstance(found, WhyNot):
-        return {plain("why.changes"): (told.why_not(found), found.frame())}
-    return {} if isinstance(found, Explanation) else {headed(one): (told.counterfactual(one), frame) for one, frame in found}
+        return {plain("why.changes"): (told.why_not(found, strings.language()), found.frame())}
+    if isinstance(found, Explanation):
+        return {}
+    return {headed(one): (told.counterfactual(one, strings.language()), frame) for one, frame in found}
 
 
 def headed(found: Counterfactual) -> str:

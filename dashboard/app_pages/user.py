@@ -47,10 +47,22 @@ def past(now: Choice) -> None:
     st.caption(known(now, len(frame), withheld))
     sorts = {key: plain(f"history.sort.{key}") for key in ("time", "title", "value")}
     sort = st.segmented_control(
-        plain("history.sort"), list(sorts), format_func=sorts.get, default="time", required=True, label_visibility="collapsed"
+        plain("history.sort"),
+        list(sorts),
+        format_func=sorts.get,
+        default="time",
+        required=True,
+        key="history sort",
+        label_visibility="collapsed",
     )
     hint = plain("history.filter.hint")
-    query = st.text_input(plain("history.filter"), placeholder=hint, label_visibility="collapsed", icon=":material/filter_list:")
+    query = st.text_input(
+        plain("history.filter"),
+        key="history filter",
+        placeholder=hint,
+        label_visibility="collapsed",
+        icon=":material/filter_list:",
+    )
     shown = tables.history_view(frame, query, sort)
     if shown.empty:
         st.caption(t("history.nothing", query=query))

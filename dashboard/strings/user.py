@@ -47,6 +47,11 @@ EN = {
     "list.tested": "On the test set the shown probabilities were off by {ece:.1%} on average (ECE, n = {n:,} recommendations).",
     "list.untested": "Not checked on a test set yet: `whyrec evaluate` does it.",
     "list.uncalibrated": "They were calibrated for the learned weights; under moved weights read them as scores.",
+    "list.rehidden.met": "They were calibrated and checked on lists that leave out only what was liked; here what was rated is left "
+    "out too.",
+    "list.rehidden.liked": "They were calibrated and checked on lists that leave out all that was rated; an item that comes again may "
+    "be less likely than it says.",
+    "list.not_rehidden": "Here all lists leave out what the run's own do, whatever was chosen for single users.",
     "list.left": "Left the list",
     "list.cold": "new item, met by nobody yet",
     "move.same": "same",
