@@ -28,7 +28,7 @@ MOST_READ = 100  # users asked about where a component reads short-lists with a 
 
 @dataclass(frozen=True)
 class Case:
-    """An order of users: `values` gives (n_users,), NaN where it does not apply; `largest`: whether the largest are the hardest."""
+    """An order of users: `values` gives (n_users,), NaN where it does not apply; `largest`: whether the largest come first."""
 
     values: Callable[[Run], Values]
     largest: bool = False
@@ -37,8 +37,8 @@ class Case:
 def unsure(run: Run) -> Values:
     """Probability of the first recommendation, 0-1, under the learned blend and what the run's lists hide.
 
-    NaN for who has liked nothing (unless nobody has): all of them get one list. Where a component scores short-lists only, which is
-    costly, MOST_READ users evenly over the data are asked.
+    NaN for who has liked nothing (unless nobody has): all of them get one list. Where a component scores short-lists only, which
+    is costly, MOST_READ users evenly over the data are asked.
     """
     lengths = run.histories.lengths
     users = np.flatnonzero(lengths) if lengths.any() else np.arange(len(lengths))

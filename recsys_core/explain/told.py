@@ -61,11 +61,11 @@ WORDS = {
 REASONS = {
     "zh": {
         r"(\d+) candidates are better": "有 {} 个候选条目比它更好",
-        r"it has been met, so the list hides it; else its rank would be (\d+)": "用户已接触过它，所以列表不显示；否则它排第 {} 名",
+        r"it has been met, so the list hides it; else its rank would be (\d+)": "已接触过，所以列表不显示；否则排第 {} 名",
         r"no component can score it": "没有任何组件能为它打分",
         r"the history is empty": "历史为空",
         r"there are no more than (\d+) candidates, so every one is in the list": "候选条目不超过 {} 个，因此全部都在列表中",
-        r"no past item carries it: for (\d+) rivals to be ahead the shares of the past items do not suffice": "它不靠任何历史条目支撑："
+        r"no past item carries it: for (\d+) rivals to be ahead .* do not suffice": "没有历史条目支撑它："
         "去掉所有历史条目的份额，也不足以让 {} 个竞争条目超过它",
         r"no set was found": "没有找到这样的集合",
         r"none of the (\d+) likeliest sets does it when scored": "最有可能的 {} 个集合经打分后都做不到",
