@@ -140,8 +140,8 @@ def pick_user(run: Run) -> None:
     elif state.query().strip():
         many = "none" if not people else "one" if found.total == 1 else "many"
         st.caption(t(f"user.{many}", query=state.query(), n=found.total, shown=len(people)))
-    options = state.with_current_user(run, people)
-    st.selectbox(plain("user"), list(options), format_func=lambda u: label(options[u]), key="user", on_change=state.touched)
+    options = {user: label(person) for user, person in state.with_current_user(run, people).items()}
+    st.selectbox(plain("user"), list(options), format_func=options.get, key="user", on_change=state.touched)
 
 
 def narrow(run: Run) -> None:

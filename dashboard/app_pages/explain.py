@@ -174,10 +174,11 @@ def past(why: Why) -> None:
     if not names:
         st.info(t("why.past.flat"), icon=":material/block:")
         return
+    labels = {"": plain("why.past.all")} | {name: name for name in names}
     chosen = st.segmented_control(
         plain("why.past.pick"),
-        ["", *names],
-        format_func=lambda name: name or plain("why.past.all"),
+        list(labels),
+        format_func=labels.get,
         default="",
         required=True,
         key="past of",

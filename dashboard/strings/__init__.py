@@ -55,7 +55,7 @@ def code(text: object) -> str:
 
 
 def _text(key: str) -> str:
-    return TEXT[language()].get(key) or TEXT["en"][key]
+    return TEXT[language()][key]
 
 
 def t(key: str, **values: object) -> str:

@@ -49,8 +49,8 @@ EN = {
     "list.uncalibrated": "They were calibrated for the learned weights; under moved weights read them as scores.",
     "list.rehidden.met": "They were calibrated and checked on lists that leave out only what was liked; here all that was rated "
     "is left out.",
-    "list.rehidden.liked": "They were calibrated and checked on lists that leave out all that was rated; an item that comes again "
-    "may be less likely than it says.",
+    "list.rehidden.liked": "They were calibrated and checked on lists that leave out all that was rated; an item that comes "
+    "again may be less likely than it says.",
     "list.not_rehidden": "Here all lists leave out what the run's own do, whatever was chosen for single users.",
     "list.left": "Left the list",
     "list.cold": "new item, met by nobody yet",
