@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from dashboard import runs, state, style
-from dashboard.strings import LANGUAGES, plain, t
+from dashboard.strings import LANGUAGES, joined, plain, t
 from recsys_core.errors import UserError
 from recsys_core.run import Run
 
@@ -163,8 +163,8 @@ def narrowed(shown: int, total: int) -> str:
     """Which users are in the picker, and in which order."""
     group, case = state.group(), state.case()
     words = [t("find.group", group=group_name(group))] if group else []
-    words += [plain(f"case.{case}") + "."] if case else []
-    return " ".join([*words, t("find.many", n=total, shown=shown) if total else t("find.none")])
+    words += [plain("find.case", case=plain(f"case.{case}"))] if case else []
+    return joined(*words, t("find.many", n=total, shown=shown) if total else t("find.none"))
 
 
 def label(person: dict[str, object]) -> str:

@@ -27,7 +27,7 @@ from plotly.offline import get_plotlyjs
 
 from dashboard import explain_charts as charts
 from dashboard.report_style import CSS, JS
-from dashboard.strings import language, plain
+from dashboard.strings import joined, language, plain
 from recsys_core.errors import UserError
 from recsys_core.explain.game import Explanation
 from recsys_core.explain.tree import PRIOR, tree
@@ -208,7 +208,7 @@ def answer_line(e: Explanation) -> str:
         for key, row, there in (("report.up", first, first["contribution"] > 0), ("report.down", last, last["contribution"] < 0))
         if there
     ]
-    return " ".join(said) or plain("report.flat")
+    return joined(*said) or plain("report.flat")
 
 
 def sum_line(e: Explanation, flat: bool, what: str = "") -> str:
@@ -219,7 +219,7 @@ def sum_line(e: Explanation, flat: bool, what: str = "") -> str:
     total = f"{e.output - e.base - missed:+.{places}f}"
     ends = {"base": f"{e.base:.{places}f}", "output": f"{e.output:.{places}f}", "what": what or plain("explain.output")}
     words = plain("report.sum", total=total, n=len(e.players), gap=gap, **ends)
-    return f"{words} " + plain("report.whiskers") if flat and _sampled(e) else words
+    return joined(words, plain("report.whiskers") if flat and _sampled(e) else "")
 
 
 def _sampled(e: Explanation) -> bool:

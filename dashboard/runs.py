@@ -51,7 +51,7 @@ def _run(path: str, stamp: str) -> Run:
 
 @st.cache_resource(max_entries=256, show_spinner=False)
 def _person(path: str, stamp: str, user: str, hide: str) -> Person:
-    return browse.person(_run(path, stamp), user, hide_as=hide)
+    return browse.person(_run(path, stamp), user, hide_as=hide or None)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -126,9 +126,14 @@ def scoreboard(run: Run) -> Scoreboard | None:
     return _scoreboard(str(run.path), stamp(run.path))
 
 
+def _unlike(run: Run, hide: str) -> str:
+    """What lists hide, "" if that is what the run says: one name for one thing in the caches."""
+    return "" if hide == run.settings.hide else hide
+
+
 def person(run: Run, user: str, hide: str = "") -> Person:
     """What lists hide: "met", "liked", or "" as the run says."""
-    return _person(str(run.path), stamp(run.path), user, hide or run.settings.hide)
+    return _person(str(run.path), stamp(run.path), user, _unlike(run, hide))
 
 
 def search_users(run: Run, query: str, case: str = "", group: Group | None = None) -> Found:
@@ -152,4 +157,4 @@ def search_items(run: Run, query: str) -> Found:
 
 
 def pair(run: Run, user: str, item: str, hide: str = "") -> Pair:
-    return _pair(str(run.path), stamp(run.path), user, item, hide or run.settings.hide)
+    return _pair(str(run.path), stamp(run.path), user, item, _unlike(run, hide))

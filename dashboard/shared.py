@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import runs, state, style, tables
 from dashboard.state import Choice
-from dashboard.strings import plain, t
+from dashboard.strings import joined, plain, t
 from recsys_core import browse
 from recsys_core.run import Run
 
@@ -42,7 +42,7 @@ def sureness(now: Choice) -> str:
         words.append(t("list.untested"))
     else:
         words.append(t("list.tested", ece=checked[0], n=checked[1]))
-    return " ".join(words)
+    return joined(*words)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import streamlit as st
@@ -352,8 +352,8 @@ def write_language() -> None:
 
 def address() -> str:
     """The whole address of the view, to be shared."""
-    base = (st.context.url or "").partition("?")[0]
-    return f"{base}?{urlencode(st.query_params.to_dict())}"
+    parts = urlsplit(st.context.url or "")
+    return parts._replace(path=parts.path or "/", query=urlencode(st.query_params.to_dict()), fragment="").geturl()
 
 
 def write_url(wanted: dict[str, str]) -> None:

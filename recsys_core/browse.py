@@ -260,7 +260,7 @@ def person(run: Run, user: str, *, hide_as: str | None = None) -> Person:
     Raises UserError if the user is unknown.
     """
     codes = run.dataset.users.codes([user], "user")
-    row, hidden = run.histories[codes], run.hidden_by(hide_as or run.settings.hide)[codes]
+    row, hidden = run.histories[codes], run.hidden_by(hide_as)[codes]
     z = run.model.z(row, hidden=hidden)
     ranks = _ranks(_order(run, z, hidden, run.model.blend), z.shape[1])
     for array in (z, ranks):

@@ -136,7 +136,7 @@ def _explain_options(add: Add) -> None:
         metavar="NAME=FILE",
         help="a table user_id,item_id,score as one more component, weight 1 unless in --weights",
     )
-    option("--language", default="en", help="of the sentence: en or zh")
+    option("--language", default="en", help="of the sentence, the what-ifs and the report: en or zh")
     option("--hide", choices=HIDES, help=f"what lists leave out {HIDE_DEFAULT}; for one --item")
     option("--what-if", action="store_true", help="also: the smallest change that takes the item out of the list, or into it")
     option("--top", action="store_true", help="explain the user's whole top-k")
@@ -344,7 +344,7 @@ def _serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
         "server.maxUploadSize": 50,
         "browser.gatherUsageStats": "false",
         "client.showErrorDetails": "none",
-        "client.toolbarMode": "minimal",
+        "client.toolbarMode": "viewer",  # its menu has the switch of light and dark
         "client.disableDataExport": "true",  # its CSV does not guard against formulas; ours does
         "theme.light.primaryColor": "#44546A",  # neutral: the colours belong to the components
         "theme.dark.primaryColor": "#A3B1C6",

@@ -174,16 +174,18 @@ def _changes(about: Subject, args: argparse.Namespace) -> dict[str, WhatIf]:
 
     if not 0 < int(rank_of(about)[0]) <= args.k:
         lacking = why_not(about, args.k)
-        return {"why not": WhatIf(told.why_not(lacking), lacking.as_dict(), lacking.frame())}
+        return {"why not": WhatIf(told.why_not(lacking, args.language), lacking.as_dict(), lacking.frame())}
     found = {f"to leave the top {args.k}": remove_history(about, args.k)}
     if args.question == "words":
         found[f"to leave the top {args.k}, by words"] = remove_words(about, args.k, _budget(args), seed=args.seed)
-    return {name: WhatIf(told.counterfactual(change), change.as_dict(), change.frame()) for name, change in found.items()}
+    how = args.language
+    return {name: WhatIf(told.counterfactual(change, how), change.as_dict(), change.frame()) for name, change in found.items()}
 
 
 def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, WhatIf], args: argparse.Namespace) -> Path:
     """Every question that can be asked of this pair, and the tree, on one page."""
     from dashboard.report import of_pair, write_report
+    from dashboard.strings import speaking
     from recsys_core.explain import questions
 
     sections = [found]
@@ -196,4 +198,5 @@ def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, Wha
             continue  # no words, no attributes: the page has no such section
         sections.append(more)
     what_if = {name: (change.told, change.frame) for name, change in changes.items()}
-    return write_report(args.html, **of_pair(run, about, sections, what_if))
+    with speaking(args.language):
+        return write_report(args.html, **of_pair(run, about, sections, what_if))

@@ -129,7 +129,7 @@ def evaluate(
     if len(users) == 0:
         raise UserError("no user has a relevant test item; nothing can be judged")
     groups = {name: segment(run, name)[users] for name in segments}
-    hidden = run.hidden_by(hide_as or run.settings.hide)
+    hidden = run.hidden_by(hide_as)
     lists, probability, short = _all_lists(run, users, hidden, truth, k)
     rng = np.random.default_rng(run.settings.seed)
     per_user = _per_user(run, lists, truth, users).assign(**{f"{n}:{SHORT_LIST_AUC}": s.by_user for n, s in short.items()})

@@ -81,7 +81,7 @@ def recommend_users(
     """
     codes = np.arange(len(run.dataset.users)) if users is None else run.dataset.users.codes(users, "user")
     model = run.model.with_weights(weights or {})
-    lists = recommend(model, run.histories[codes], run.hidden_by(hide_as or run.settings.hide)[codes], k=k)
+    lists = recommend(model, run.histories[codes], run.hidden_by(hide_as)[codes], k=k)
     return lists.frame(run.dataset.users.ids[codes], run.dataset.items.ids)
 
 

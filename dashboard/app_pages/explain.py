@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard import explain_charts as charts
 from dashboard import report, runs, shared, state, state_explain, strings, tables
 from dashboard.state import Choice
-from dashboard.strings import plain, t
+from dashboard.strings import joined, plain, t
 from recsys_core.browse import UserList
 from recsys_core.errors import UserError
 from recsys_core.explain import faithfulness, told
@@ -108,7 +108,7 @@ def answer(now: Choice, why: Why) -> None:
     if why.state in lines:
         edge = {"place": why.edge_rank, "edge": why.edge}
         held = t("why.level", **edge) if why.held is None else t("why.held", name=why.held[0], value=why.held[1], **edge)
-        st.markdown(lines[why.state] + (f" {held}" if why.edge_rank else ""))
+        st.markdown(joined(lines[why.state], held if why.edge_rank else ""))
     with st.container(key="sentence"):
         st.text(why.sentence)  # titles are in it: plain text
     with st.container(key="figures", horizontal=True, gap="large"):
@@ -131,8 +131,8 @@ def components(found: Explanation, why: Why) -> None:
     st.subheader(plain("why.components"), anchor=False)
     st.text(report.answer_line(found))
     st.plotly_chart(charts.waterfall(found), config=STILL, key="waterfall", alt=plain("why.components"))
-    missing = " " + t("why.missing", names=", ".join(why.missing)) if why.missing else ""
-    st.caption(report.sum_line(found, False) + " " + t("why.components.caption", n=len(found.players)) + missing)
+    missing = t("why.missing", names=", ".join(why.missing)) if why.missing else ""
+    st.caption(joined(report.sum_line(found, False), t("why.components.caption", n=len(found.players)), missing))
     twin(found)
 
 
@@ -188,7 +188,7 @@ def past(why: Why) -> None:
     st.text(report.answer_line(found))
     st.plotly_chart(charts.bars(found, 14), config=STILL, key="past", alt=plain("why.past"))
     what = plain("why.past.part", name=chosen) if chosen in names else plain("explain.output")
-    st.caption(report.sum_line(found, True, what) + " " + t("why.past.caption"))
+    st.caption(joined(report.sum_line(found, True, what), t("why.past.caption")))
     if why.whole:
         st.caption(t("why.past.whole", names=", ".join(why.whole)))
     twin(found)
@@ -398,7 +398,7 @@ def trust(now: Choice, why: Why) -> None:
         st.code(state_explain.scoreboard_command(now), language="bash")
         return
     passed = faithfulness.passed(board)
-    verdict = "" if passed is None else " " + t("why.trust.passed" if passed else "why.trust.failed")
+    verdict = "" if passed is None else t("why.trust.passed" if passed else "why.trust.failed")
     view, most = tables.board_view(board), board.settings["most"]
     columns = {
         "method": config.TextColumn(plain("why.column.method")),
@@ -409,7 +409,7 @@ def trust(now: Choice, why: Why) -> None:
         "ms": number(plain("why.column.ms"), format="%.1f"),
     }
     shown(view, columns)
-    st.caption(t("why.trust.board", n=board.settings["users"], k=board.settings["k"], most=most) + verdict)
+    st.caption(joined(t("why.trust.board", n=board.settings["users"], k=board.settings["k"], most=most), verdict))
 
 
 def written(now: Choice, why: Why, answers: state_explain.Answers, language: str) -> bytes:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import charts, runs, shared, state, state_explain, tables
 from dashboard.state import Choice
-from dashboard.strings import plain, t
+from dashboard.strings import joined, plain, t
 from recsys_core import browse
 from recsys_core.browse import UserList
 from recsys_core.run import Run
@@ -84,7 +84,7 @@ def known(now: Choice, n: int, withheld: int) -> str:
         words.append(t("history.threshold", threshold=threshold))
     if withheld:
         words.append(t("history.withheld", n=withheld))
-    return " ".join(words)
+    return joined(*words)
 
 
 def answer(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:

@@ -63,6 +63,11 @@ def t(key: str, **values: object) -> str:
     return _text(key).format(**{k: code(v) if isinstance(v, str) else v for k, v in values.items()})
 
 
+def joined(*texts: str) -> str:
+    """Sentences one after the other; Chinese needs no space between them."""
+    return ("" if language() == "zh" else " ").join(filter(None, texts))
+
+
 def plain(key: str, **values: object) -> str:
     """The text as it is."""
     return _text(key).format(**values)

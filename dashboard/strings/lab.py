@@ -116,8 +116,8 @@ EN = {
 }
 ZH = {
     "lab.title": "调整权重，对所有人会有什么影响？",
-    "lab.learned": "在 **学得的权重** 下，{n:,} 位用户的 NDCG@{k} 为 **{ndcg:.3f}** 。请移动左侧的滑块，或进行重排序。",
-    "lab.moved": "**{n:,} 个列表中有 {share:.0%}** 发生变化。NDCG@{k} 从 {a:.3f} 变为 **{b:.3f}** ：{verdict}。",
+    "lab.learned": "在 **学得的权重** 下，{n:,} 位用户的 NDCG@{k} 为 **{ndcg:.3f}**。请移动左侧的滑块，或进行重排序。",
+    "lab.moved": "**{n:,} 个列表中有 {share:.0%}** 发生变化。NDCG@{k} 从 {a:.3f} 变为 **{b:.3f}**：{verdict}。",
     "lab.moved.undefined": "**{n:,} 个列表中有 {share:.0%}** 发生变化。这里没有任何用户的 NDCG 有定义。",
     "lab.preparing": "正在收集每位用户的候选条目，需要几秒钟，每个运行只做一次。",
     "lab.nobody": "此运行无人可供评判：验证部分没有任何喜欢记录，因此没有可衡量的内容。请换一种会留出喜欢记录的划分重新训练。",
@@ -172,7 +172,7 @@ ZH = {
     "pareto.ask": "对所有用户衡量组件的其他混合方式和每个重排序器。需要几秒钟，每个运行和每个 K 只做一次。",
     "pareto.draw": "衡量这一权衡",
     "pareto.busy": "正在对所有用户衡量其他混合方式和重排序器。",
-    "pareto.says": "在试过的 {n:,} 种设置中， **{front:,}** 种位于前沿：没有其他设置的 NDCG 和多样性同时更高。学得的权重"
+    "pareto.says": "在试过的 {n:,} 种设置中，**{front:,}** 种位于前沿：没有其他设置的 NDCG 和多样性同时更高。学得的权重"
     "{learned}；您当前{here}。",
     "pareto.on": "在前沿上",
     "pareto.off": "不在前沿上",
@@ -199,7 +199,7 @@ ZH = {
     "best": "约束下的最优设置",
     "best.loss": "NDCG 最多可下降（%）",
     "best.metric": "同时使这一指标最优",
-    "best.says": "{setting}：{metric} **{value:.3f}** （学得的权重为 {was:.3f}），NDCG {ndcg:.3f}（{loss:+.1%}）。",
+    "best.says": "{setting}：{metric} **{value:.3f}**（学得的权重为 {was:.3f}），NDCG {ndcg:.3f}（{loss:+.1%}）。",
     "best.same": "在此限制内，试过的其他设置都不更好：请保留学得的权重。",
     "best.caption": "图中 {n:,} 种设置里均值最好的一个；比较的是均值，不是区间。",
     "best.apply": "应用最优设置",

@@ -30,7 +30,7 @@ def subject(run: Run, user: str, item: str, weights: Mapping[str, float] | None 
     """What is explained, from external ids; `hide_as` "met" or "liked", None: as the run's lists do. Raises UserError if one is
     unknown."""
     (row,), (code,) = run.dataset.users.codes([user], "user"), run.dataset.items.codes([item], "item")
-    hidden = run.hidden_by(hide_as or run.settings.hide)
+    hidden = run.hidden_by(hide_as)
     return subject_of(run, run.histories[[row]], hidden[[row]], int(code), weights)
 
 
