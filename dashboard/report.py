@@ -152,7 +152,7 @@ def of_pair(
     asked = "report.title.listed" if first.rank > 0 else "report.title.not"
     extra += [(name[:1].upper() + name[1:], told, frame) for name, (told, frame) in changes.items() if len(frame)]
     return {
-        "explanations": [replace(e, user=first.user, item=first.item, title=first.title) for e in explanations],
+        "explanations": [replace(charts.worded(e), user=first.user, item=first.item, title=first.title) for e in explanations],
         "title": plain(asked, title=first.title, user=first.user, rank=first.rank),
         "facts": facts,
         "sentence": first.sentence,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import html
 import re
 import string
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from conftest import HOSTILE, ran
 from streamlit.testing.v1 import AppTest
 from test_counterfactual import SEEDS, subjects
 from test_dashboard import slider, table, texts
 
-from dashboard import report, strings
+from dashboard import strings
 from recsys_core import browse
+from recsys_core.cli import main
 from recsys_core.explain import told
 from recsys_core.explain.answer import explain
 from recsys_core.explain.counterfactual import remove_history
@@ -153,15 +156,30 @@ def test_explain_and_its_item_follow(open_app, tiny_run: Run) -> None:
     assert next(b for b in app.button_group if b.key == "past of").value == "ease"
 
 
-def test_report_speaks(tiny_run: Run) -> None:
+def test_report_of_the_command_line_speaks(tiny_run: Run, tmp_path: Path) -> None:
     item = str(tiny_run.dataset.items.ids[4])
-    found = explain(tiny_run, "u05", item, language="zh")
-    from recsys_core.explain.answer import subject
+    pages = {}
+    for language in strings.LANGUAGES:
+        file = tmp_path / f"{language}.html"
+        command = ["explain", "--run", str(tiny_run.path), "--user", "u05", "--item", item, "--what-if"]
+        assert main([*command, "--language", language, "--html", str(file)]) == 0
+        pages[language] = html.unescape(file.read_text("utf-8"))
+        assert explain(tiny_run, "u05", item, language=language).sentence in pages[language]
+    for key in ("report.history", "report.tree", "explain.nothing", "report.about"):
+        for language, page in pages.items():
+            assert [strings.TEXT[other][key] in page for other in pages] == [other == language for other in pages], key
+    assert '<html lang="en">' in pages["en"]
+    assert '<html lang="zh-Hans">' in pages["zh"]
 
-    with strings.speaking("zh"):
-        page = report.report_html(**report.of_pair(tiny_run, subject(tiny_run, "u05", item), [found], {}))
-    assert '<html lang="zh-Hans">' in page
-    assert found.sentence in page
+
+def test_downloaded_report_speaks(open_app, tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made when its button is pressed, where there is no session."""
+    made = []
+    monkeypatch.setattr(st, "download_button", lambda label, data, *args, **kwargs: made.append(data))
+    item = str(tiny_run.dataset.items.ids[4])
+    open_app(tiny_run.path.parent, "explain", user="u05", item=item, language="zh")
+    page = html.unescape(made[-1]().decode())
+    assert explain(tiny_run, "u05", item, language="zh").sentence in page
     assert strings.TEXT["zh"]["report.history"] in page
     assert strings.TEXT["en"]["report.history"] not in page
 

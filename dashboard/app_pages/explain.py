@@ -150,7 +150,7 @@ def beside(why: Why, now: Choice) -> None:
         "top": number(plain("why.column.top", k=why.edge_rank), format="%.2f", width=100),
         "to_edge": number(plain("why.column.behind", place=why.edge_rank), format="%+.2f", width=80),
     }
-    shown(why.beside, columns)
+    shown(tables.beside_view(why.beside), columns)
 
 
 def attributes(found: Explanation | None) -> None:
@@ -158,6 +158,7 @@ def attributes(found: Explanation | None) -> None:
     if found is None:
         st.caption(t("why.attributes.none"))
         return
+    found = charts.worded(found)
     st.text(report.answer_line(found))
     st.plotly_chart(charts.bars(found, 8), config=STILL, key="attributes", alt=plain("why.attributes"))
     st.caption(t("why.attributes.caption"))
