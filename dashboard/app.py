@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from dashboard import runs, state, style
-from dashboard.strings import plain, t
+from dashboard.strings import LANGUAGES, joined, plain, t
 from recsys_core.errors import UserError
 from recsys_core.run import Run
 
@@ -36,6 +36,7 @@ SCREENS = (
 
 
 def main() -> None:
+    state.begin_language()
     st.set_page_config(plain("app"), style.ICON, layout="wide", initial_sidebar_state=320)
     st.html(f"<style>{style.PAGE}</style>")
     if not let_in():
@@ -43,8 +44,10 @@ def main() -> None:
     pages = {screen: screen_page(screen) for screen in SCREENS}
     page = st.navigation(list(pages.values()))
     screen = next(screen for screen, made in pages.items() if made == page)
+    pick_language()
     paths = runs.run_paths()
     if not screen.run:
+        state.write_language()
         page.run()
         return
     if not paths:
@@ -77,6 +80,20 @@ def let_in() -> bool:
         st.caption(t("login.who", name=state.reader() or "?"))
         st.button(plain("login.out"), icon=":material/logout:", on_click=st.logout)
     return True
+
+
+def pick_language() -> None:
+    """In a language's own words, before everything else in the sidebar: who cannot read the rest must find it."""
+    with st.sidebar:
+        st.segmented_control(
+            plain("language"),
+            list(LANGUAGES),
+            format_func=LANGUAGES.get,
+            required=True,
+            key="language",
+            on_change=state.touched,
+            label_visibility="collapsed",
+        )
 
 
 def screen_page(screen: Screen) -> StreamlitPage:
@@ -125,25 +142,57 @@ def headline(run: Run) -> str:
 
 
 def pick_user(run: Run) -> None:
-    """Search, matches, and a random user."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        hint, told = plain("user.search.hint"), t("user.search.help")
-        st.text_input(plain("user.search"), key="query", on_change=state.searched, placeholder=hint, help=told)
+    """Search, groups and hard cases, a random user, and the matches."""
+    hint, told = plain("user.search.hint"), t("user.search.help")
+    st.text_input(plain("user.search"), key="query", on_change=state.searched, placeholder=hint, help=told)
+    with st.container(horizontal=True, gap="small"):
         st.button(plain("user.surprise"), icon=":material/shuffle:", on_click=state.surprised)
-    found = state.found(run)
+        with st.popover(plain("find"), icon=":material/filter_list:"):
+            narrow(run)
+    with st.spinner(plain("find.busy")):
+        found = state.found(run)
+    state.seek(found)
     people = {row["user_id"]: row for row in found.frame.to_dict("records")}
-    if state.query().strip():
+    if state.narrowed():
+        st.caption(narrowed(len(people), found.total))
+    elif state.query().strip():
         many = "none" if not people else "one" if found.total == 1 else "many"
         st.caption(t(f"user.{many}", query=state.query(), n=found.total, shown=len(people)))
-    options = state.with_current_user(run, people)
-    st.selectbox(plain("user"), list(options), format_func=lambda u: label(options[u]), key="user", on_change=state.touched)
+    options = {user: label(person) for user, person in state.with_current_user(run, people).items()}
+    st.selectbox(plain("user"), list(options), format_func=options.get, key="user", on_change=state.touched)
+
+
+def narrow(run: Run) -> None:
+    """A group of users, and an order that puts the hard cases first."""
+    names = {"": plain("case.any")} | {kind: plain(f"case.{kind}") for kind in runs.kinds(run)}
+    st.selectbox(plain("case"), list(names), format_func=names.get, key="case", on_change=state.sought, help=t("case.help"))
+    found = {state.EVERYBODY: plain("group.everybody")} | {one: group_name(one) for one in runs.groups(run)}
+    st.selectbox(plain("group"), list(found), format_func=found.get, key="group", on_change=state.sought, help=t("group.help"))
+
+
+def group_name(group: runs.Group) -> str:
+    name, value = group
+    if name == "activity":
+        return plain("group.activity", value=plain(f"group.activity.{value}"))
+    return plain("group.option", name=name, value=value or plain("missing"))
+
+
+def narrowed(shown: int, total: int) -> str:
+    """Which users are in the picker, and in which order."""
+    group, case = state.group(), state.case()
+    words = [t("find.group", group=group_name(group))] if group else []
+    words += [plain("find.case", case=plain(f"case.{case}"))] if case else []
+    return joined(*words, t("find.many", n=total, shown=shown) if total else t("find.none"))
 
 
 def label(person: dict[str, object]) -> str:
     """A user in one line, for the picker, which shows plain text."""
-    attributes = ", ".join(str(v) for name, v in person.items() if name not in ("user_id", "likes"))
+    attributes = ", ".join(str(v) for name, v in person.items() if name not in ("user_id", "likes", "case"))
     key = "user.option" if attributes else "user.option.bare"
-    return plain(key, user_id=person["user_id"], likes=person["likes"], attributes=attributes)
+    words = plain(key, user_id=person["user_id"], likes=person["likes"], attributes=attributes)
+    # What the order is by; of the coldest it is the likes, which are there already.
+    valued = "case" in person and state.case() in ("unsure", "polarised")
+    return plain(f"case.{state.case()}.option", person=words, value=person["case"]) if valued else words
 
 
 if __name__ == "__main__":

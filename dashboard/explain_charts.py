@@ -9,6 +9,7 @@ import html
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ import plotly.graph_objects as go
 from dashboard.charts import AXIS, colours
 from dashboard.strings import plain
 from recsys_core.explain.game import Explanation
+from recsys_core.explain.questions.attributes import NOTHING
 
 UP, DOWN = "#4393C3", "#D6604D"  # both 3:1 or better against white and against a dark page
 ROW = 26  # pixels
@@ -47,6 +49,15 @@ def rows(explanation: Explanation, most: int | None = None) -> pd.DataFrame:
     end = moves.cumsum().where(~out["kind"].eq("output"), e.output)
     start = (end - moves).where(~out["kind"].isin(["base", "output"]), end)
     return out.assign(start=start, end=end)
+
+
+def worded(explanation: Explanation) -> Explanation:
+    """The same, with the player that the core itself has named told in the reader's language."""
+    e = explanation
+    if e.question != "attributes":
+        return e
+    labels = (plain("explain.nothing") if player == NOTHING else label for player, label in zip(e.players, e.labels, strict=True))
+    return replace(e, labels=tuple(labels))
 
 
 def gap(explanation: Explanation) -> float:

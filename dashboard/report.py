@@ -27,7 +27,7 @@ from plotly.offline import get_plotlyjs
 
 from dashboard import explain_charts as charts
 from dashboard.report_style import CSS, JS
-from dashboard.strings import plain
+from dashboard.strings import joined, language, plain
 from recsys_core.errors import UserError
 from recsys_core.explain.game import Explanation
 from recsys_core.explain.tree import PRIOR, tree
@@ -49,6 +49,7 @@ SAYS = {
     "words": "report.says.words",
     "attributes": "report.says.attributes",
 }
+LANG = {"en": "en", "zh": "zh-Hans"}  # as HTML names our languages
 LEVELS = {"component": "level1", "label": "level2", "word": "level3"}  # as the chart of a tree calls them
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 Extra = tuple[str, str, pd.DataFrame]  # heading, caption, rows
@@ -84,7 +85,7 @@ def report_html(
     allowed = " ".join(f"'sha256-{_hash(script)}'" for script in (JS, get_plotlyjs())) if library else "'none'"
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {allowed}; base-uri 'none'"
     head = [
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
+        f'<!doctype html>\n<html lang="{LANG[language()]}"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}; form-action \'none\'">',
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">',
         f'<meta name="referrer" content="no-referrer"><title>{_text(title)}</title>',
@@ -151,7 +152,7 @@ def of_pair(
     asked = "report.title.listed" if first.rank > 0 else "report.title.not"
     extra += [(name[:1].upper() + name[1:], told, frame) for name, (told, frame) in changes.items() if len(frame)]
     return {
-        "explanations": [replace(e, user=first.user, item=first.item, title=first.title) for e in explanations],
+        "explanations": [replace(charts.worded(e), user=first.user, item=first.item, title=first.title) for e in explanations],
         "title": plain(asked, title=first.title, user=first.user, rank=first.rank),
         "facts": facts,
         "sentence": first.sentence,
@@ -207,7 +208,7 @@ def answer_line(e: Explanation) -> str:
         for key, row, there in (("report.up", first, first["contribution"] > 0), ("report.down", last, last["contribution"] < 0))
         if there
     ]
-    return " ".join(said) or plain("report.flat")
+    return joined(*said) or plain("report.flat")
 
 
 def sum_line(e: Explanation, flat: bool, what: str = "") -> str:
@@ -218,7 +219,7 @@ def sum_line(e: Explanation, flat: bool, what: str = "") -> str:
     total = f"{e.output - e.base - missed:+.{places}f}"
     ends = {"base": f"{e.base:.{places}f}", "output": f"{e.output:.{places}f}", "what": what or plain("explain.output")}
     words = plain("report.sum", total=total, n=len(e.players), gap=gap, **ends)
-    return f"{words} " + plain("report.whiskers") if flat and _sampled(e) else words
+    return joined(words, plain("report.whiskers") if flat and _sampled(e) else "")
 
 
 def _sampled(e: Explanation) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from recsys_core import browse
+from recsys_core import browse, cases
 from recsys_core.browse import Found, Headline, Person
 from recsys_core.errors import UserError
 from recsys_core.explain import faithfulness
@@ -20,6 +20,7 @@ from recsys_core.explain.faithfulness import Scoreboard
 from recsys_core.explain.pair import Pair
 from recsys_core.run import Run, find_runs
 
+Group = tuple[str, str]  # of users: a column, or "activity", and a value
 MATCHES = 100  # users or items shown for a search; the browser gets no more however many there are
 
 
@@ -49,8 +50,8 @@ def _run(path: str, stamp: str) -> Run:
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _person(path: str, stamp: str, user: str) -> Person:
-    return browse.person(_run(path, stamp), user)
+def _person(path: str, stamp: str, user: str, hide: str) -> Person:
+    return browse.person(_run(path, stamp), user, hide_as=hide or None)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -59,8 +60,19 @@ def _history(path: str, stamp: str, user: str) -> tuple[pd.DataFrame, int]:
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _found(path: str, stamp: str, query: str) -> Found:
-    return browse.search_users(_run(path, stamp), query, limit=MATCHES)
+def _found(path: str, stamp: str, query: str, case: str, group: Group | None) -> Found:
+    values = _hardness(path, stamp, case) if case else None
+    return cases.find(_run(path, stamp), query, case=case, values=values, group=group, limit=MATCHES)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _hardness(path: str, stamp: str, case: str) -> cases.Values:
+    return cases.CASES[case].values(_run(path, stamp))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _people(path: str, stamp: str) -> tuple[list[str], list[Group]]:
+    return cases.kinds(_run(path, stamp)), cases.groups(_run(path, stamp))
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -97,8 +109,8 @@ def calibration(run: Run) -> tuple[float, int] | None:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _pair(path: str, stamp: str, user: str, item: str) -> Pair:
-    return pairs.pair(_run(path, stamp), _person(path, stamp, user), item)
+def _pair(path: str, stamp: str, user: str, item: str, hide: str) -> Pair:
+    return pairs.pair(_run(path, stamp), _person(path, stamp, user, hide), item)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -114,13 +126,29 @@ def scoreboard(run: Run) -> Scoreboard | None:
     return _scoreboard(str(run.path), stamp(run.path))
 
 
-def person(run: Run, user: str) -> Person:
-    return _person(str(run.path), stamp(run.path), user)
+def _unlike(run: Run, hide: str) -> str:
+    """What lists hide, "" if that is what the run says: one name for one thing in the caches."""
+    return "" if hide == run.settings.hide else hide
 
 
-def search_users(run: Run, query: str) -> Found:
-    """Users that match; all of them for an empty query."""
-    return _found(str(run.path), stamp(run.path), query)
+def person(run: Run, user: str, hide: str = "") -> Person:
+    """What lists hide: "met", "liked", or "" as the run says."""
+    return _person(str(run.path), stamp(run.path), user, _unlike(run, hide))
+
+
+def search_users(run: Run, query: str, case: str = "", group: Group | None = None) -> Found:
+    """Users that match; all of them for an empty query. A case is an order in which every user is scored, once a run."""
+    return _found(str(run.path), stamp(run.path), query, case, group)
+
+
+def kinds(run: Run) -> list[str]:
+    """Hard cases that the run's users can be."""
+    return _people(str(run.path), stamp(run.path))[0]
+
+
+def groups(run: Run) -> list[Group]:
+    """Groups that the run's users fall into."""
+    return _people(str(run.path), stamp(run.path))[1]
 
 
 def search_items(run: Run, query: str) -> Found:
@@ -128,5 +156,5 @@ def search_items(run: Run, query: str) -> Found:
     return _found_items(str(run.path), stamp(run.path), query)
 
 
-def pair(run: Run, user: str, item: str) -> Pair:
-    return _pair(str(run.path), stamp(run.path), user, item)
+def pair(run: Run, user: str, item: str, hide: str = "") -> Pair:
+    return _pair(str(run.path), stamp(run.path), user, item, _unlike(run, hide))

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import runs, state, style, tables
 from dashboard.state import Choice
-from dashboard.strings import plain, t
+from dashboard.strings import joined, plain, t
 from recsys_core import browse
 from recsys_core.run import Run
 
@@ -21,23 +21,28 @@ def blend(run: Run, draw: Callable[[Choice], None]) -> None:
     choice = state.choice(run)  # the session knows a move before its slider is drawn
     weights(choice)
     length()
+    hiding(run)
     if choice.reranker:
         st.caption(t("list.not_reranked"))
     draw(choice)
-    st.caption(t("link"))
+    share()
 
 
 def sureness(now: Choice) -> str:
     """What the probability is of, and how far it has been checked."""
     words = [t("list.probability")]
     checked = runs.calibration(now.run)
+    if now.rehidden:
+        words.append(t(f"list.rehidden.{now.hide}"))
     if now.moved:
         words.append(t("list.uncalibrated"))
+    elif now.rehidden:
+        pass  # what was checked were other lists
     elif checked is None:
         words.append(t("list.untested"))
     else:
         words.append(t("list.tested", ece=checked[0], n=checked[1]))
-    return " ".join(words)
+    return joined(*words)
 
 
 @contextmanager
@@ -71,3 +76,28 @@ def weights(choice: Choice) -> None:
 def length() -> None:
     """K."""
     st.number_input(plain("k"), 1, state.MOST, key="k", on_change=state.touched)
+
+
+def hiding(run: Run) -> None:
+    """What lists leave out; nothing to choose where all that was met was liked."""
+    if not state.rates(run):
+        return
+    names = {hide: plain(f"hide.{hide}") for hide in state.HIDES}
+    help_ = t("hide.help", own=names[run.settings.hide])
+    st.segmented_control(
+        plain("hide"),
+        list(names),
+        format_func=names.get,
+        required=True,
+        key="hide",
+        on_change=state.touched,
+        help=help_,
+        width="stretch",
+    )
+
+
+def share() -> None:
+    """The address of this view, with a button that copies it. It is drawn last: what is above may still write it."""
+    with st.popover(plain("link.button"), icon=":material/link:", width="stretch"):
+        st.caption(t("link"))
+        st.code(state.address(), language=None, wrap_lines=True)

@@ -1,7 +1,7 @@
 """What a session has chosen, to and from the URL. Only this file and the state_*.py of single pages touch session_state.
 
-The URL is read once, when a session begins, and written at every change: run, user, k, weights (as `whyrec recommend` reads
-them) and what a page adds of its own. Nothing in it is trusted: what cannot be used falls back, with a note.
+The URL is read once, when a session begins, and written at every change: run, user, k, weights and hide (as `whyrec recommend`
+reads them), language and what a page adds of its own. Nothing in it is trusted: what cannot be used falls back, with a note.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import streamlit as st
@@ -26,6 +27,8 @@ from recsys_core.run import Run
 
 K, MOST = 10, 100  # length of a list: at first, and at most
 STRENGTH = 0.3  # of a re-ranker, at first
+EVERYBODY = ("", "")  # a group that is none
+HIDES = ("met", "liked")  # what lists leave out
 OWN_URL = ("explain",)  # pages that add to the URL, and write it when they know what
 STEP = 1e-9  # a weight that differs from the learned one by less has not been moved
 
@@ -61,6 +64,12 @@ class Choice:
     blend: Blend
     reranker: str = ""  # of the Blend lab; "" = none
     strength: float = 0.0
+    hide: str = ""  # what the person's list leaves out, one of HIDES; "" = as the run says
+
+    @property
+    def rehidden(self) -> bool:
+        """Does the list leave out something else than the run's own?"""
+        return self.hide not in ("", self.run.settings.hide)
 
     @property
     def moved(self) -> dict[str, float]:
@@ -74,8 +83,8 @@ def current_run() -> Run:
 
 
 def found(run: Run) -> Found:
-    """Users that match what is typed in the search field; all of them for an empty one."""
-    return runs.search_users(run, query())
+    """Users that match the search field, in the chosen group and order; all of them for an empty one."""
+    return runs.search_users(run, query(), case(), group())
 
 
 def with_current_user(run: Run, people: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
@@ -83,11 +92,20 @@ def with_current_user(run: Run, people: dict[str, dict[str, object]]) -> dict[st
     user = st.session_state["user"]
     if user in people:
         return people
-    rows = runs.search_users(run, user).frame.to_dict("records")
+    rows: list[dict[str, object]] = runs.search_users(run, user).frame.to_dict("records")
     return {user: next(r for r in rows if r["user_id"] == user)} | people
 
 
 # A session begins: choices from the URL.
+
+
+def begin_language() -> None:
+    """Before anything is said: the language of the session, the URL, or English."""
+    wanted = st.session_state.get("language", st.query_params.get("language"))
+    good = wanted in strings.LANGUAGES
+    st.session_state["language"] = wanted if good else next(iter(strings.LANGUAGES))
+    if wanted is not None and not good:
+        note("language", t("note.language", value=str(wanted)[:40], used=strings.LANGUAGES[strings.language()]))
 
 
 def begin(paths: dict[str, Path]) -> None:
@@ -114,6 +132,8 @@ def begin_run(run: Run, page: str = "user") -> None:
     _begin_user(run, asked.get("user"))
     _begin_k(asked.get("k"))
     _begin_weights(run, asked.get("weights"))
+    _begin_hide(run, asked.get("hide"))
+    _begin_find(run)
     _begin_rerank(asked.get("reranker"), asked.get("strength"))
     _keep(run)
     st.session_state["begun"] = True
@@ -176,6 +196,30 @@ def _read_weights(text: str, names: tuple[str, ...], low: float, high: float) ->
     return given, bad
 
 
+def _begin_hide(run: Run, asked: str | None) -> None:
+    """What lists leave out; a choice that says what the run says is none, and follows the run."""
+    own, kept = run.settings.hide, st.session_state.get("hide", asked)
+    if kept == st.session_state.get("hide own"):
+        kept = own
+    st.session_state["hide own"] = own
+    good = kept in HIDES and (kept == own or rates(run))
+    st.session_state["hide"] = kept if good else own
+    if asked is not None and not good:
+        note("hide", t("note.hide", value=asked[:40], used=own))
+
+
+def _begin_find(run: Run) -> None:
+    """Order and group of the user picker, as far as this run has them."""
+    for key, options in (("case", ["", *runs.kinds(run)]), ("group", [EVERYBODY, *runs.groups(run)])):
+        kept = st.session_state.get(key)
+        st.session_state[key] = kept if kept in options else options[0]
+
+
+def rates(run: Run) -> bool:
+    """Is anything known to be met that was not liked? Else lists leave out the same either way."""
+    return not bool(run.known.liked.all())
+
+
 def _begin_rerank(name: str | None, strength: str | None) -> None:
     st.session_state.setdefault("reranker", name if name in RERANKERS else "")
     number = _number(strength)
@@ -193,6 +237,7 @@ def _number(text: str | None) -> float:
 
 def _keep(run: Run) -> None:
     """A widget's value is dropped with the page that drew it, unless it is set anew."""
+    st.session_state["query"] = query()
     for key in ("k", "reranker", "strength", *(weight_key(run, name) for name in run.model.blend.names)):
         st.session_state[key] = st.session_state[key]
 
@@ -230,10 +275,36 @@ def searched() -> None:
         st.session_state["user"] = matches.iloc[0]
 
 
+def sought() -> None:
+    """A group or an order was chosen: the first match becomes the user, once the frame knows who that is."""
+    touched()
+    st.session_state["first match"] = True
+
+
+def seek(found: Found) -> None:
+    """Make the first match the user, if a group or an order has just been chosen."""
+    if st.session_state.pop("first match", False) and len(found.frame):
+        st.session_state["user"] = found.frame["user_id"].iloc[0]
+
+
+def narrowed() -> bool:
+    """Are the users in the picker of a group, or in an order?"""
+    return bool(case()) or group() is not None
+
+
+def case() -> str:
+    return str(st.session_state.get("case", ""))
+
+
+def group() -> runs.Group | None:
+    found: runs.Group = st.session_state.get("group", EVERYBODY)
+    return None if found == EVERYBODY else found
+
+
 def surprised() -> None:
     touched()
     run = current_run()
-    st.session_state["query"] = ""
+    st.session_state.update({"query": "", "case": "", "group": EVERYBODY})
     st.session_state["user"] = browse.surprise(run, np.random.default_rng())
 
 
@@ -255,9 +326,10 @@ def choice(run: Run) -> Choice:
     """The choices as they are now, also inside a fragment; the URL is brought up to date."""
     learned = run.model.blend
     weights = {n: float(st.session_state.get(weight_key(run, n), w)) for n, w in zip(learned.names, learned.weights, strict=True)}
-    person = runs.person(run, st.session_state["user"])
-    now = Choice(run, person, int(st.session_state["k"]), learned.with_weights(weights), *reranking())
-    st.session_state["kept"] = {"k": now.k} | {weight_key(run, name): weight for name, weight in weights.items()}
+    hide = str(st.session_state.get("hide", run.settings.hide))
+    person = runs.person(run, st.session_state["user"], hide)
+    now = Choice(run, person, int(st.session_state["k"]), learned.with_weights(weights), *reranking(), hide=hide)
+    st.session_state["kept"] = {"k": now.k, "hide": hide} | {weight_key(run, name): weight for name, weight in weights.items()}
     if st.session_state.get("page") not in OWN_URL:
         write_url(link(now))
     return now
@@ -271,8 +343,29 @@ def moved_weights(learned: Blend, blend: Blend) -> dict[str, float]:
 def link(now: Choice, item: str | None = None) -> dict[str, str]:
     """The choices as the URL has them; the item on the page Explain."""
     wanted = {"run": now.run.path.name, "user": now.person.user} | ({} if item is None else {"item": item})
-    ranked = {"reranker": now.reranker, "strength": f"{now.strength:g}"} if now.reranker else {}
-    return wanted | {"k": str(now.k)} | ({"weights": weights_text(now)} if now.moved else {}) | ranked
+    more = {"weights": weights_text(now)} if now.moved else {}
+    more |= {"hide": now.hide} if now.rehidden else {}
+    more |= {"reranker": now.reranker, "strength": f"{now.strength:g}"} if now.reranker else {}
+    return wanted | {"k": str(now.k)} | more | spoken()
+
+
+def spoken() -> dict[str, str]:
+    """The language as the URL has it: nothing for English."""
+    now = strings.language()
+    return {} if now == next(iter(strings.LANGUAGES)) else {"language": now}
+
+
+def write_language() -> None:
+    """For pages that keep nothing else in the URL."""
+    if "language" in (asked := st.query_params) and not spoken():
+        del asked["language"]
+    st.query_params.update(spoken())
+
+
+def address() -> str:
+    """The whole address of the view, to be shared."""
+    parts = urlsplit(st.context.url or "")
+    return parts._replace(path=parts.path or "/", query=urlencode(st.query_params.to_dict()), fragment="").geturl()
 
 
 def write_url(wanted: dict[str, str]) -> None:
@@ -292,7 +385,12 @@ def near(path: Path) -> str:
 def command(now: Choice) -> str:
     """The shell command that writes the same list."""
     words = ["whyrec", "recommend", "--run", near(now.run.path), "--users", now.person.user, "--k", str(now.k)]
-    return shlex.join([*words, *(["--weights", weights_text(now)] if now.moved else []), "--out", "topk.csv"])
+    return shlex.join([*words, *options(now), "--out", "topk.csv"])
+
+
+def options(now: Choice) -> list[str]:
+    """Weights and hiding as the command line has them, where they are not the run's own."""
+    return [*(["--weights", weights_text(now)] if now.moved else []), *(["--hide", now.hide] if now.rehidden else [])]
 
 
 def user_list(now: Choice) -> UserList:

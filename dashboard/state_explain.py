@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import runs
-from dashboard.state import Choice, current_run, link, near, touched, weights_text, write_url
+from dashboard.state import Choice, current_run, link, near, options, touched, write_url
 from recsys_core.browse import Found
 from recsys_core.explain import answer
 from recsys_core.explain.game import Budget, Explanation
@@ -76,7 +76,7 @@ def found_items(run: Run) -> Found:
 
 
 def pair(now: Choice, item: str) -> Pair:
-    return runs.pair(now.run, now.person.user, item)
+    return runs.pair(now.run, now.person.user, item, now.hide)
 
 
 Asked = tuple[object, ...]
@@ -84,9 +84,9 @@ Answers = dict[Asked, Any]
 
 
 def about(now: Choice, item: str, *more: object) -> Asked:
-    """What an answer depends on; other weights are another question."""
+    """What an answer depends on; other weights are another question, and so is what lists leave out."""
     path = now.run.path
-    return (str(path), runs.stamp(path), now.person.user, item, now.blend.weights, *more)
+    return (str(path), runs.stamp(path), now.person.user, item, now.blend.weights, now.hide, *more)
 
 
 def ask(section: str, what: Asked) -> None:
@@ -136,4 +136,4 @@ def scoreboard_command(now: Choice) -> str:
 def explain_command(now: Choice, item: str) -> str:
     """The shell command that says the same about an item."""
     words = ["whyrec", "explain", "--run", near(now.run.path), "--user", now.person.user, "--item", item, "--k", str(now.k)]
-    return shlex.join([*words, *(["--weights", weights_text(now)] if now.moved else []), "--what-if"])
+    return shlex.join([*words, *options(now), "--what-if"])

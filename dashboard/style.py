@@ -15,7 +15,9 @@ ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect widt
 
 PAGE = """
 [data-testid="stMainBlockContainer"] {padding: 1.5rem 1.5rem 3rem;}
-[data-testid="stMain"] h1 {font-size: 1.6rem; padding: 0 0 .25rem;}
+[data-testid="stHeader"] {background: transparent; pointer-events: none;}
+[data-testid="stHeader"] button {pointer-events: auto;}
+[data-testid="stMain"] h1 {font-size: 1.6rem; padding: 0 2.5rem .25rem 0;}
 [data-testid="stMain"] h3 {font-size: 1.05rem; padding: .25rem 0 0;}
 [data-testid="stMain"] h1 code {font-size: .9em;}
 [data-testid="stMain"] code, [data-testid="stSidebar"] code {color: inherit;}

@@ -13,6 +13,7 @@ from dashboard.explain_charts import gap, rows
 from dashboard.strings import code, plain
 from recsys_core.explain.faithfulness import Scoreboard
 from recsys_core.explain.game import Explanation
+from recsys_core.explain.why_not import BASE
 from recsys_core.hybrid import Blend
 
 Frame = pd.DataFrame
@@ -65,6 +66,11 @@ def credit_view(explanation: Explanation) -> pd.DataFrame:
     """The twin of an explanation's chart, all players: kind, label, contribution, standard_error, percent (of all that moves)."""
     found = rows(explanation)
     return found[["label", "contribution", "standard_error"]].assign(percent=100 * found["share"])
+
+
+def beside_view(frame: pd.DataFrame) -> pd.DataFrame:
+    """Parts of two items side by side, as shown: the base, which is no component, has its name in the reader's language."""
+    return frame.assign(component=frame["component"].replace(BASE, plain("explain.base")))
 
 
 def trust_view(told: Sequence[tuple[str, Explanation]]) -> pd.DataFrame:

@@ -138,7 +138,13 @@ def search_users(run: Run, query: str, *, limit: int) -> Found:
 
     An exact id comes first, then ids that begin with the query, then the others in the order of the data.
     """
-    table = _user_frame(run)
+    order = matching_users(run, query)
+    return Found(user_frame(run).iloc[order[:limit]].reset_index(drop=True), len(order))
+
+
+def matching_users(run: Run, query: str) -> NDArray[np.int64]:
+    """All of them, as internal ids, in that order."""
+    table = user_frame(run)
     match = np.ones(len(table), bool)
     for word in query.casefold().split():
         match &= _matches(table, word)
@@ -146,8 +152,7 @@ def search_users(run: Run, query: str, *, limit: int) -> Found:
     whole = query.strip().casefold()
     match |= (ids == whole).to_numpy()  # an id with a space in it
     near = np.where(ids == whole, 0, np.where(ids.str.startswith(whole), 1, 2))
-    order = np.flatnonzero(match)[np.argsort(near[match], kind="stable")]
-    return Found(table.iloc[order[:limit]].reset_index(drop=True), len(order))
+    return np.flatnonzero(match)[np.argsort(near[match], kind="stable")]
 
 
 def search_items(run: Run, query: str, *, limit: int) -> Found:
@@ -168,7 +173,8 @@ def search_items(run: Run, query: str, *, limit: int) -> Found:
     return Found(pd.DataFrame({"item_id": ids[order[:limit]], "title": titles[order[:limit]]}), len(order))
 
 
-def _user_frame(run: Run) -> pd.DataFrame:
+def user_frame(run: Run) -> pd.DataFrame:
+    """One row a user: user_id, likes that the model knows, and the attributes."""
     attributes = run.dataset.user_table.reset_index(drop=True).drop(columns=["user_id", "likes"], errors="ignore")
     facts = pd.DataFrame({"user_id": run.dataset.users.ids, "likes": run.histories.lengths})
     return pd.concat([facts.astype({"user_id": "object"}), attributes], axis=1)
@@ -245,10 +251,16 @@ def _words(value: object) -> tuple[str, ...]:
     return tuple(str(v) for v in value) if isinstance(value, tuple | list) else (str(value),)
 
 
-def person(run: Run, user: str) -> Person:
-    """Score every item for a user once, under all components. Raises UserError if the user is unknown."""
+def person(run: Run, user: str, *, hide_as: str | None = None) -> Person:
+    """Score every item for a user once, under all components.
+
+    Args:
+        hide_as: what lists leave out, "met" or "liked"; None takes the run's own convention.
+
+    Raises UserError if the user is unknown.
+    """
     codes = run.dataset.users.codes([user], "user")
-    row, hidden = run.histories[codes], run.hidden[codes]
+    row, hidden = run.histories[codes], run.hidden_by(hide_as)[codes]
     z = run.model.z(row, hidden=hidden)
     ranks = _ranks(_order(run, z, hidden, run.model.blend), z.shape[1])
     for array in (z, ranks):

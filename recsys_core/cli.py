@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from recsys_core.data import Dataset, Interactions
 
+HIDES, HIDE_DEFAULT = ("met", "liked"), "(default: as the run was trained)"
 Add = Callable[..., argparse.ArgumentParser]  # (name, function, help, example) -> the command's parser
 
 
@@ -112,6 +113,7 @@ def _recommend_options(add: Add) -> None:
     option("--history", type=Path, help="a table with a column item_id, oldest first: recommend for this history instead")
     option("--k", type=int, default=10)
     option("--weights", help="e.g. ease=1,bert=0.5; the others keep what was learned")
+    option("--hide", choices=HIDES, help=f"what lists leave out {HIDE_DEFAULT}; a --history is left out in any case")
     option("--out", type=Path, help=".csv or .parquet (default: print)")
     option("--json", action="store_true", help="print JSON rows")
 
@@ -134,7 +136,8 @@ def _explain_options(add: Add) -> None:
         metavar="NAME=FILE",
         help="a table user_id,item_id,score as one more component, weight 1 unless in --weights",
     )
-    option("--language", default="en", help="of the sentence: en or zh")
+    option("--language", default="en", help="of the sentence, the what-ifs and the report: en or zh")
+    option("--hide", choices=HIDES, help=f"what lists leave out {HIDE_DEFAULT}; for one --item")
     option("--what-if", action="store_true", help="also: the smallest change that takes the item out of the list, or into it")
     option("--top", action="store_true", help="explain the user's whole top-k")
     option("--pairs", type=Path, metavar="FILE", help="a table user_id,item_id: explain each pair")
@@ -151,7 +154,7 @@ def _evaluate_options(add: Add) -> None:
     option("--run", type=Path, required=True, help="run directory")
     option("--test", type=Path, help="judge on this table instead of the run's own test part")
     option("--k", type=int, default=10)
-    option("--hide", choices=("met", "liked"), help="what lists hide (default: as the run was trained)")
+    option("--hide", choices=HIDES, help=f"what lists leave out {HIDE_DEFAULT}")
     option("--segments", default="", help="user columns or activity, comma-separated")
     option("--json", action="store_true", help="print JSON rows")
 
@@ -248,7 +251,7 @@ def _recommend(args: argparse.Namespace) -> None:
         table = recommend_history(run, _history(args.history), k=args.k, weights=weights)
     else:
         users = None if args.users == "all" else [u.strip() for u in args.users.split(",")]
-        table = recommend_users(run, users, k=args.k, weights=weights)
+        table = recommend_users(run, users, k=args.k, weights=weights, hide_as=args.hide)
     _write_table(table, args)
 
 

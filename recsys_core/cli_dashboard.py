@@ -94,7 +94,7 @@ def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
         "server.maxUploadSize": UPLOAD,
         "browser.gatherUsageStats": "false",
         "client.showErrorDetails": "none",
-        "client.toolbarMode": "minimal",
+        "client.toolbarMode": "viewer",  # its menu has the switch of light and dark
         "client.disableDataExport": "true",  # its CSV does not guard against formulas; ours does
         "theme.light.primaryColor": "#44546A",  # neutral: the colours belong to the components
         "theme.dark.primaryColor": "#A3B1C6",

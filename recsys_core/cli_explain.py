@@ -59,8 +59,9 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError("--out is for --top and --pairs; use --json or --html")
     if args.html is not None and asked[0] != "item":
         raise UserError("--html is for one --user and --item")
-    if args.external is not None and asked[0] != "item":
-        raise UserError("--external is for one --user and --item")
+    for name in ("external", "hide"):
+        if getattr(args, name) is not None and asked[0] != "item":
+            raise UserError(f"--{name} is for one --user and --item")
 
 
 def _budget(args: argparse.Namespace) -> Budget:
@@ -100,7 +101,7 @@ def _many(run: Run, args: argparse.Namespace, weights: Weights) -> pd.DataFrame:
 
 
 def _one(run: Run, args: argparse.Namespace, weights: Weights) -> None:
-    about = subject(run, args.user, args.item, {} if args.external else weights)
+    about = subject(run, args.user, args.item, {} if args.external else weights, args.hide)
     if args.external:
         about = _with_table(run, about, args, weights)
     found = explain_subject(
@@ -173,16 +174,18 @@ def _changes(about: Subject, args: argparse.Namespace) -> dict[str, WhatIf]:
 
     if not 0 < int(rank_of(about)[0]) <= args.k:
         lacking = why_not(about, args.k)
-        return {"why not": WhatIf(told.why_not(lacking), lacking.as_dict(), lacking.frame())}
+        return {"why not": WhatIf(told.why_not(lacking, args.language), lacking.as_dict(), lacking.frame())}
     found = {f"to leave the top {args.k}": remove_history(about, args.k)}
     if args.question == "words":
         found[f"to leave the top {args.k}, by words"] = remove_words(about, args.k, _budget(args), seed=args.seed)
-    return {name: WhatIf(told.counterfactual(change), change.as_dict(), change.frame()) for name, change in found.items()}
+    how = args.language
+    return {name: WhatIf(told.counterfactual(change, how), change.as_dict(), change.frame()) for name, change in found.items()}
 
 
 def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, WhatIf], args: argparse.Namespace) -> Path:
     """Every question that can be asked of this pair, and the tree, on one page."""
     from dashboard.report import of_pair, write_report
+    from dashboard.strings import speaking
     from recsys_core.explain import questions
 
     sections = [found]
@@ -195,4 +198,5 @@ def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, Wha
             continue  # no words, no attributes: the page has no such section
         sections.append(more)
     what_if = {name: (change.told, change.frame) for name, change in changes.items()}
-    return write_report(args.html, **of_pair(run, about, sections, what_if))
+    with speaking(args.language):
+        return write_report(args.html, **of_pair(run, about, sections, what_if))

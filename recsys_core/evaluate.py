@@ -29,6 +29,7 @@ from recsys_core.scorers.base import Scorer, Scores
 from recsys_core.splits import TEST
 
 SMALLEST_SEGMENT = 10  # users; smaller groups are counted but not scored
+ACTIVITY = ("low", "middle", "high")  # thirds of users by the number of known likes
 SHORT_LIST_AUC = "short_list_auc"  # name of the figure in the rows
 
 
@@ -127,8 +128,8 @@ def evaluate(
     users = np.flatnonzero(truth.lengths > 0)
     if len(users) == 0:
         raise UserError("no user has a relevant test item; nothing can be judged")
-    groups = {name: _segment(run, name)[users] for name in segments}
-    hidden = run.hidden_by(hide_as or run.settings.hide)
+    groups = {name: segment(run, name)[users] for name in segments}
+    hidden = run.hidden_by(hide_as)
     lists, probability, short = _all_lists(run, users, hidden, truth, k)
     rng = np.random.default_rng(run.settings.seed)
     per_user = _per_user(run, lists, truth, users).assign(**{f"{n}:{SHORT_LIST_AUC}": s.by_user for n, s in short.items()})
@@ -294,11 +295,11 @@ def terciles(values: NDArray[Any], of: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.searchsorted(np.quantile(values[of], [1 / 3, 2 / 3]), values, side="left").astype(np.int64)
 
 
-def _segment(run: Run, name: str) -> NDArray[np.object_]:
-    """(n_users,) label of each user."""
+def segment(run: Run, name: str) -> NDArray[np.object_]:
+    """(n_users,) label of each user: a column of the user table, or "activity" (ACTIVITY, thirds by known likes)."""
     if name == "activity":
         n = run.histories.lengths
-        return np.array(["low", "middle", "high"], dtype=object)[terciles(n, n > 0)]
+        return np.array(ACTIVITY, dtype=object)[terciles(n, n > 0)]
     if name not in run.dataset.user_table.columns:
         raise unknown("segment", name, ["activity", *run.dataset.user_table.columns])
     return run.dataset.user_table[name].astype(str).to_numpy(dtype=object)

@@ -71,11 +71,17 @@ def _gather(model: Hybrid, z: Scores, logit: Scores, items: NDArray[np.int64]) -
     return logits, np.where(absent[:, :, None], np.nan, parts).astype(np.float32), model.blend.base(cold)
 
 
-def recommend_users(run: Run, users: list[str] | None, *, k: int, weights: dict[str, float] | None = None) -> pd.DataFrame:
-    """Lists for external user ids of a run (None: all), as a frame; the run's hiding convention applies."""
+def recommend_users(
+    run: Run, users: list[str] | None, *, k: int, weights: dict[str, float] | None = None, hide_as: str | None = None
+) -> pd.DataFrame:
+    """Lists for external user ids of a run (None: all), as a frame.
+
+    Args:
+        hide_as: what lists leave out, "met" or "liked"; None takes the run's own convention.
+    """
     codes = np.arange(len(run.dataset.users)) if users is None else run.dataset.users.codes(users, "user")
     model = run.model.with_weights(weights or {})
-    lists = recommend(model, run.histories[codes], run.hidden[codes], k=k)
+    lists = recommend(model, run.histories[codes], run.hidden_by(hide_as)[codes], k=k)
     return lists.frame(run.dataset.users.ids[codes], run.dataset.items.ids)
 
 

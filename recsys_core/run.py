@@ -90,9 +90,14 @@ class Run:
         """(n_items,) likes of each item that the model knows."""
         return np.bincount(self.histories.items, minlength=len(self.dataset.items)).astype(np.float64)
 
-    def hidden_by(self, hide: str) -> Histories:
-        """ "met": everything known to be met, liked or not; "liked": only likes."""
-        return self.known.met() if hide == "met" else self.histories
+    def hidden_by(self, hide: str | None) -> Histories:
+        """(n_users, n_items). "met": everything known to be met, liked or not; "liked": only likes; None: as the run says."""
+        return self.hidden if hide is None else self.met if hide == "met" else self.histories
+
+    @cached_property
+    def met(self) -> Histories:
+        """(n_users, n_items) everything the model knows to be met."""
+        return self.known.met()
 
     @cached_property
     def candidates(self) -> Candidates:

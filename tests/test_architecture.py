@@ -30,6 +30,7 @@ LAYERS = [
         "learn",
         "card",
         "browse",
+        "cases",
         "train",
         "run",
         "evaluate",

@@ -7,9 +7,9 @@ from functools import partial
 import streamlit as st
 
 from dashboard import explain_charts as charts
-from dashboard import report, runs, shared, state, state_explain, tables
+from dashboard import report, runs, shared, state, state_explain, strings, tables
 from dashboard.state import Choice
-from dashboard.strings import plain, t
+from dashboard.strings import joined, plain, t
 from recsys_core.browse import UserList
 from recsys_core.errors import UserError
 from recsys_core.explain import faithfulness, told
@@ -36,7 +36,8 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
     found = state.user_list(now)
     item = state_explain.item(now, list(found.frame["item_id"]))
     pair = None if item is None else state_explain.pair(now, item)
-    why = None if pair is None else pairs.why(pair, now.blend, now.k)
+    language = strings.language()
+    why = None if pair is None else pairs.why(pair, now.blend, now.k, language)
     with place:
         if pair is None or why is None:
             st.title(plain("why.title.none"), anchor=False)
@@ -64,7 +65,7 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
             st.code(state_explain.explain_command(now, pair.item), language="bash", wrap_lines=True)
     st.download_button(
         plain("why.download"),
-        partial(written, now, why, state_explain.answers()),
+        partial(written, now, why, state_explain.answers(), language),
         f"{tables.file_name('why', now.run.path.name, now.person.user, pair.item)}.html",
         "text/html",
         icon=":material/download:",
@@ -107,7 +108,7 @@ def answer(now: Choice, why: Why) -> None:
     if why.state in lines:
         edge = {"place": why.edge_rank, "edge": why.edge}
         held = t("why.level", **edge) if why.held is None else t("why.held", name=why.held[0], value=why.held[1], **edge)
-        st.markdown(lines[why.state] + (f" {held}" if why.edge_rank else ""))
+        st.markdown(joined(lines[why.state], held if why.edge_rank else ""))
     with st.container(key="sentence"):
         st.text(why.sentence)  # titles are in it: plain text
     with st.container(key="figures", horizontal=True, gap="large"):
@@ -130,8 +131,8 @@ def components(found: Explanation, why: Why) -> None:
     st.subheader(plain("why.components"), anchor=False)
     st.text(report.answer_line(found))
     st.plotly_chart(charts.waterfall(found), config=STILL, key="waterfall", alt=plain("why.components"))
-    missing = " " + t("why.missing", names=", ".join(why.missing)) if why.missing else ""
-    st.caption(report.sum_line(found, False) + " " + t("why.components.caption", n=len(found.players)) + missing)
+    missing = t("why.missing", names=", ".join(why.missing)) if why.missing else ""
+    st.caption(joined(report.sum_line(found, False), t("why.components.caption", n=len(found.players)), missing))
     twin(found)
 
 
@@ -149,7 +150,7 @@ def beside(why: Why, now: Choice) -> None:
         "top": number(plain("why.column.top", k=why.edge_rank), format="%.2f", width=100),
         "to_edge": number(plain("why.column.behind", place=why.edge_rank), format="%+.2f", width=80),
     }
-    shown(why.beside, columns)
+    shown(tables.beside_view(why.beside), columns)
 
 
 def attributes(found: Explanation | None) -> None:
@@ -157,6 +158,7 @@ def attributes(found: Explanation | None) -> None:
     if found is None:
         st.caption(t("why.attributes.none"))
         return
+    found = charts.worded(found)
     st.text(report.answer_line(found))
     st.plotly_chart(charts.bars(found, 8), config=STILL, key="attributes", alt=plain("why.attributes"))
     st.caption(t("why.attributes.caption"))
@@ -173,11 +175,12 @@ def past(why: Why) -> None:
     if not names:
         st.info(t("why.past.flat"), icon=":material/block:")
         return
-    everything = plain("why.past.all")
+    labels = {"": plain("why.past.all")} | {name: name for name in names}
     chosen = st.segmented_control(
         plain("why.past.pick"),
-        [everything, *names],
-        default=everything,
+        list(labels),
+        format_func=labels.get,
+        default="",
         required=True,
         key="past of",
         label_visibility="collapsed",
@@ -186,7 +189,7 @@ def past(why: Why) -> None:
     st.text(report.answer_line(found))
     st.plotly_chart(charts.bars(found, 14), config=STILL, key="past", alt=plain("why.past"))
     what = plain("why.past.part", name=chosen) if chosen in names else plain("explain.output")
-    st.caption(report.sum_line(found, True, what) + " " + t("why.past.caption"))
+    st.caption(joined(report.sum_line(found, True, what), t("why.past.caption")))
     if why.whole:
         st.caption(t("why.past.whole", names=", ".join(why.whole)))
     twin(found)
@@ -331,7 +334,7 @@ def changes(now: Choice, why: Why) -> None:
         return
     for one, frame in found:
         st.markdown(f"**{headed(one)}**")
-        st.text(told.counterfactual(one))
+        st.text(told.counterfactual(one, strings.language()))
         if one.found:
             places(frame)
 
@@ -356,7 +359,7 @@ def places(frame: tables.Frame) -> None:
 
 def lifted(found: WhyNot) -> None:
     """What brings an item into the list."""
-    st.text(told.why_not(found))
+    st.text(told.why_not(found, strings.language()))
     if found.additions is None:
         return
     st.markdown(t("why.changes.like"))
@@ -396,7 +399,7 @@ def trust(now: Choice, why: Why) -> None:
         st.code(state_explain.scoreboard_command(now), language="bash")
         return
     passed = faithfulness.passed(board)
-    verdict = "" if passed is None else " " + t("why.trust.passed" if passed else "why.trust.failed")
+    verdict = "" if passed is None else t("why.trust.passed" if passed else "why.trust.failed")
     view, most = tables.board_view(board), board.settings["most"]
     columns = {
         "method": config.TextColumn(plain("why.column.method")),
@@ -407,24 +410,31 @@ def trust(now: Choice, why: Why) -> None:
         "ms": number(plain("why.column.ms"), format="%.1f"),
     }
     shown(view, columns)
-    st.caption(t("why.trust.board", n=board.settings["users"], k=board.settings["k"], most=most) + verdict)
+    st.caption(joined(t("why.trust.board", n=board.settings["users"], k=board.settings["k"], most=most), verdict))
 
 
-def written(now: Choice, why: Why, answers: state_explain.Answers) -> bytes:
-    """The report, made when its button is pressed: the exact answers, and what has been asked for."""
+def written(now: Choice, why: Why, answers: state_explain.Answers, language: str) -> bytes:
+    """The report, made when its button is pressed, where no session is: the exact answers, and what has been asked for."""
+    with strings.speaking(language):
+        return report_of(now, why, answers).encode("utf-8", "replace")
+
+
+def report_of(now: Choice, why: Why, answers: state_explain.Answers) -> str:
     about = {"user": now.person.user, "item": why.item, "title": why.title, "sentence": why.sentence, "rank": why.rank}
     first = named(why.history, **about)
     asked = state_explain.of(answers, now, why.item)
     sections = [found for found in (first, why.components, why.attributes, *asked) if isinstance(found, Explanation)]
     what_if = {name: change for found in asked for name, change in what_ifs(found).items()}
-    return report.report_html(**report.of_pair(now.run, why.about, sections, what_if)).encode("utf-8", "replace")
+    return report.report_html(**report.of_pair(now.run, why.about, sections, what_if))
 
 
 def what_ifs(found: object) -> dict[str, tuple[str, tables.Frame]]:
     """By heading, a line and a table."""
     if isinstance(found, WhyNot):
-        return {plain("why.changes"): (told.why_not(found), found.frame())}
-    return {} if isinstance(found, Explanation) else {headed(one): (told.counterfactual(one), frame) for one, frame in found}
+        return {plain("why.changes"): (told.why_not(found, strings.language()), found.frame())}
+    if isinstance(found, Explanation):
+        return {}
+    return {headed(one): (told.counterfactual(one, strings.language()), frame) for one, frame in found}
 
 
 def headed(found: Counterfactual) -> str:

@@ -68,8 +68,10 @@ def settings(run: Run, rerankers: list[str], top: Place, rest: Place) -> None:
         plain("rerank.strength"), 0.0, 1.0, step=0.05, key="strength", disabled=not now.reranker, on_change=state.touched
     )
     shared.length()
+    if now.rehidden:
+        st.caption(t("list.not_rehidden"))
     presets(run)
-    st.caption(t("link"))
+    shared.share()
     with rest:
         twin(now, seen.changes)
         trade_off(now, seen.found)

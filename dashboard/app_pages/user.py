@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import charts, runs, shared, state, state_explain, tables
 from dashboard.state import Choice
-from dashboard.strings import plain, t
+from dashboard.strings import joined, plain, t
 from recsys_core import browse
 from recsys_core.browse import UserList
 from recsys_core.run import Run
@@ -47,10 +47,22 @@ def past(now: Choice) -> None:
     st.caption(known(now, len(frame), withheld))
     sorts = {key: plain(f"history.sort.{key}") for key in ("time", "title", "value")}
     sort = st.segmented_control(
-        plain("history.sort"), list(sorts), format_func=sorts.get, default="time", required=True, label_visibility="collapsed"
+        plain("history.sort"),
+        list(sorts),
+        format_func=sorts.get,
+        default="time",
+        required=True,
+        key="history sort",
+        label_visibility="collapsed",
     )
     hint = plain("history.filter.hint")
-    query = st.text_input(plain("history.filter"), placeholder=hint, label_visibility="collapsed", icon=":material/filter_list:")
+    query = st.text_input(
+        plain("history.filter"),
+        key="history filter",
+        placeholder=hint,
+        label_visibility="collapsed",
+        icon=":material/filter_list:",
+    )
     shown = tables.history_view(frame, query, sort)
     if shown.empty:
         st.caption(t("history.nothing", query=query))
@@ -72,7 +84,7 @@ def known(now: Choice, n: int, withheld: int) -> str:
         words.append(t("history.threshold", threshold=threshold))
     if withheld:
         words.append(t("history.withheld", n=withheld))
-    return " ".join(words)
+    return joined(*words)
 
 
 def answer(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:

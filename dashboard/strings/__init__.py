@@ -55,12 +55,17 @@ def code(text: object) -> str:
 
 
 def _text(key: str) -> str:
-    return TEXT[language()].get(key) or TEXT["en"][key]
+    return TEXT[language()][key]
 
 
 def t(key: str, **values: object) -> str:
     """The text as Markdown; strings among the values come from the data and are shown as code."""
     return _text(key).format(**{k: code(v) if isinstance(v, str) else v for k, v in values.items()})
+
+
+def joined(*texts: str) -> str:
+    """Sentences one after the other; Chinese needs no space between them."""
+    return ("" if language() == "zh" else " ").join(filter(None, texts))
 
 
 def plain(key: str, **values: object) -> str:

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 CLOSED = ("exact",)  # methods that cost nothing where they are closed form; the others are kept on disk
 
 
-def subject(run: Run, user: str, item: str, weights: Mapping[str, float] | None = None) -> Subject:
-    """What is explained, from external ids. Raises UserError if one is unknown."""
+def subject(run: Run, user: str, item: str, weights: Mapping[str, float] | None = None, hide_as: str | None = None) -> Subject:
+    """What is explained, from external ids; `hide_as` "met" or "liked", None: as the run's lists do. Raises UserError if one is
+    unknown."""
     (row,), (code,) = run.dataset.users.codes([user], "user"), run.dataset.items.codes([item], "item")
-    return subject_of(run, run.histories[[row]], run.hidden[[row]], int(code), weights)
+    hidden = run.hidden_by(hide_as)
+    return subject_of(run, run.histories[[row]], hidden[[row]], int(code), weights)
 
 
 def subject_of(run: Run, history: Histories, hidden: Histories, item: int, weights: Mapping[str, float] | None = None) -> Subject:
@@ -117,7 +119,7 @@ def _file(run: Run, about: Subject, question: str, method: str, budget: Budget, 
     past = about.history
     asked = [about.catalog.texts[about.item], about.item, question, method, budget.evaluations, seed]
     key = hashlib.sha256(json.dumps([run.manifest["files"], *asked]).encode())
-    for array in (past.items, past.values, past.ages, past.full_sizes, about.weights, about.shares.z):
+    for array in (past.items, past.values, past.ages, past.full_sizes, about.hidden.items, about.weights, about.shares.z):
         key.update(np.ascontiguousarray(array).tobytes())
     return cache_folder() / "explanations" / f"{key.hexdigest()}.json"
 

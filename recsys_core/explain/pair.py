@@ -7,7 +7,7 @@ no more (a sentence's "without" asks once for each past item that it names).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -75,8 +75,8 @@ class Pair:
 
 
 def pair(run: Run, person: Person, item: str) -> Pair:
-    """Raises UserError for an unknown item."""
-    about = answer.subject(run, person.user, item)
+    """Lists hide what those of the person do. Raises UserError for an unknown item."""
+    about = replace(answer.subject(run, person.user, item), hidden=person.hidden)
     _ = about.shares
 
     def without(mask: bytes) -> Scores:
@@ -136,8 +136,8 @@ class Why:
         return str(self.beside["component"].iloc[0]), float(self.beside["to_edge"].iloc[0])
 
 
-def why(found: Pair, blend: Blend, k: int) -> Why:
-    """Where the item stands, and why. No component is asked, but for a sentence's "without"."""
+def why(found: Pair, blend: Blend, k: int, language: str = "en") -> Why:
+    """Where the item stands, and why, its sentence in this language. No component is asked, but for a sentence's "without"."""
     about, listed, item = found.subject.with_blend(blend), found.listed(blend), found.subject.item
     rank = int(ranks_in(listed, item)[0])
     unscored = bool(about.shares.missing.all())
@@ -155,7 +155,7 @@ def why(found: Pair, blend: Blend, k: int) -> Why:
         learned_rank=int(found.person.learned_rank[item]),
         shown_rank=int(ranks_in(shown, item)[0]),
         candidates=int(np.isfinite(listed).sum()),
-        sentence="" if unscored else sentence(about, ranks=partial(found.ranks, blend), ground=found.ground).text,
+        sentence="" if unscored else sentence(about, None, language, ranks=partial(found.ranks, blend), ground=found.ground).text,
         components=None if unscored else attribute(questions.ask("components", about), "exact"),
         history=None if unscored else by_past(about),
         attributes=None if unscored else by_attribute(about, found.ground),
