@@ -2,9 +2,13 @@
 
 EN = {
     "app": "Whyrec",
+    "page.overview": "Overview",
     "page.user": "User",
     "page.explain": "Explain",
     "page.lab": "Blend lab",
+    "page.compare": "Compare",
+    "page.faithfulness": "Faithfulness",
+    "page.definitions": "Definitions",
     "run": "Run",
     "run.option": "{name} · {data} · {date}",
     "run.test": "NDCG@{k} **{mean:.3f}** ± {half:.3f} on the test set, n = {n:,} users",
@@ -29,6 +33,8 @@ EN = {
     "blend.share": "{share:.0%}",
     "k": "Length of the list (K)",
     "download": "Download list (CSV)",
+    "twin": "The numbers as a table",
+    "twin.download": "Download (CSV)",
     "link": "The address of this page holds run, user, K and weights. Copy it to share this view.",
     "empty.title": "No run to look at yet",
     "empty.why": "The dashboard shows trained runs, and there is none in {folder}. Make one, then reload this page:",
@@ -40,4 +46,11 @@ EN = {
     "note.k": "The link asks for a list of {value}; K is a whole number from 1 to {most}. Showing {used:d}.",
     "note.weights": "The link's weights could not all be used ({value}); those keep what was learned.",
 }
-ZH: dict[str, str] = {}
+ZH: dict[str, str] = {
+    "page.overview": "概览",
+    "page.compare": "对比",
+    "page.faithfulness": "忠实度",
+    "page.definitions": "定义",
+    "twin": "以表格查看数字",
+    "twin.download": "下载（CSV）",
+}
