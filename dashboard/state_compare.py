@@ -19,8 +19,9 @@ USERS, SECONDS = 200, 30.0  # looked at, at most, when lists are compared
 
 
 def begin(now: Choice, names: list[str]) -> str:
-    """Choose the other run: from the session, the URL, or the newest; returns what the link named and is not here, "" if all is well.
-    It goes into the URL."""
+    """Choose the other run: from the session, the URL, or the newest; it goes into the URL.
+
+    Returns what the link named and is not here, "" if all is well."""
     wanted = st.session_state.get("with", st.query_params.get("with"))
     used = wanted if wanted in names else names[0]
     if "with" not in st.session_state and wanted is not None and used != wanted:
@@ -61,7 +62,7 @@ def user_link(now: Choice, user: str) -> str:
 
 
 def train_command(run: Run) -> str:
-    """How to train another run like this one, but for one setting: without the component that weighs least, or with twice the K."""
+    """How to train another run like this one, but for one setting: without its least component, or with twice the K."""
     blend = run.model.blend
     least = min(blend.names, key=lambda name: abs(blend.weights[blend.names.index(name)]))
     rest = [name for name in run.settings.components if name != least]

@@ -44,7 +44,7 @@ def board(run: Run, question: str) -> Scoreboard | str | None:
 
 
 def begin(now: Choice) -> tuple[str, str]:
-    """Question and measure: from the session, the URL, or the first; they go into the URL. A link that cannot be used leaves a note."""
+    """Question and measure: from the session, the URL, or the first; they go into the URL. What cannot be used leaves a note."""
     for name, known in (("question", QUESTIONS), ("measure", MEASURES)):
         wanted = st.session_state.get(f"board {name}", st.query_params.get(name))
         used = wanted if wanted in known else known[0]

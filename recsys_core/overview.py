@@ -46,7 +46,9 @@ class Judged:
 
 @dataclass(frozen=True)
 class Lift:
-    """Hybrid minus `model` in NDCG, paired by user, with a 95% interval; `verdict`: "better", "worse" or "unclear" (zero is in it)."""
+    """Hybrid minus `model` in NDCG, paired by user, with a 95% interval.
+
+    `verdict`: "better", "worse" or "unclear" (zero is in the interval)."""
 
     model: str
     mean: float
@@ -65,8 +67,8 @@ class Lift:
 class DataFacts:
     """Of all interactions. `top`: share of the catalogue, share of the interactions; `curve` the same for every item;
     `unmet`: items without an interaction; `first`, `last`: times, NaN if there are none; `clock`: whether these are seconds
-    since 1970; `tied`: share of interactions at the same time as another of the same user, NaN without times; `values`: value, n (the
-    20 most frequent)."""
+    since 1970; `tied`: share of interactions at the same time as another of the same user, NaN without times; `values`: value, n
+    (the 20 most frequent)."""
 
     top: pd.DataFrame
     curve: pd.DataFrame
@@ -125,7 +127,8 @@ def lift(told: Judged, model: str) -> Lift | None:
     if rows.empty:
         return None
     row = rows.iloc[0]
-    return Lift(model, *(float(row[c]) if pd.notna(row[c]) else math.nan for c in ("mean", "low", "high")), int(row["n"]))
+    mean, low, high = (float(row[c]) if pd.notna(row[c]) else math.nan for c in ("mean", "low", "high"))
+    return Lift(model, mean, low, high, int(row["n"]))
 
 
 def over_best(told: Judged) -> Lift | None:
@@ -142,7 +145,9 @@ def reader(run: Run) -> str | None:
 
 
 def without(told: Judged) -> pd.DataFrame:
-    """What each component adds: hybrid minus the hybrid without it (weights learned anew); model, mean, low, high, n, most first."""
+    """What each component adds: hybrid minus the hybrid without it (weights learned anew).
+
+    model, mean, low, high, n; most first."""
     rows = told.differences[told.differences["model"].str.startswith("without ")]
     named = rows.assign(model=rows["model"].str.removeprefix("without "))[list(COLUMNS["report.json"])]
     return named.sort_values("mean", ascending=False, kind="stable").reset_index(drop=True)

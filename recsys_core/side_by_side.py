@@ -31,7 +31,8 @@ ACCURACY = tuple(m.name for m in metrics.METRICS.values() if set(m.needs) == {"h
 @dataclass(frozen=True)
 class Churn:
     """Top-k lists of the same users under two runs. `users`: one row each: user_id, rbo (rank-biased overlap, 0-1, 1 = the same
-    list, NaN = two empty ones), kept (share of b's items that are in a's), changed; least alike first. `asked`: users meant to be looked at."""
+    list, NaN = two empty ones), kept (share of b's items that are in a's), changed; least alike
+    first. `asked`: users meant to be looked at."""
 
     users: pd.DataFrame
     k: int
@@ -103,7 +104,7 @@ def obstacle(a: Run, b: Run, left: Judged | None, right: Judged | None) -> str:
 
 
 def beside(left: Judged, right: Judged) -> pd.DataFrame:
-    """Metrics of both hybrids over all users: metric, a, a_low, a_high, a_n, b, b_low, b_high, b_n; those that both reports have."""
+    """Metrics of both hybrids over all users: metric, a, a_low, a_high, a_n, b, b_low, b_high, b_n; what both reports have."""
     rows = [
         told.rows[(told.rows["model"] == "hybrid") & (told.rows["segment"] == "all")].set_index("metric")[
             ["mean", "low", "high", "n"]

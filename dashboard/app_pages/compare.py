@@ -117,7 +117,7 @@ def both(a: Run, b: Run, table: pd.DataFrame, pair: pd.DataFrame | None) -> None
     for side, name in zip("ab", names, strict=True):
         made[name] = [number(v) for v in table[side]]
         made[plain("compare.ci", name=name)] = [
-            "" if pd.isna(low) else f"{number(low)} – {number(high)}"
+            "" if pd.isna(low) else plain("compare.range", low=number(low), high=number(high))
             for low, high in zip(table[f"{side}_low"], table[f"{side}_high"], strict=True)
         ]
     if pair is not None:
@@ -125,7 +125,7 @@ def both(a: Run, b: Run, table: pd.DataFrame, pair: pd.DataFrame | None) -> None
         told = dict(zip(pair["metric"], verdicts(pair), strict=True))
         made[plain("compare.difference")] = ["" if pd.isna(v) else signed(v) for v in found["mean"]]
         made[plain("compare.ci", name="")] = [
-            "" if pd.isna(low) else f"{signed(low)} – {signed(high)}"
+            "" if pd.isna(low) else plain("compare.range", low=signed(low), high=signed(high))
             for low, high in zip(found["low"], found["high"], strict=True)
         ]
         made[plain("compare.holm")] = found["p_holm"].to_numpy()

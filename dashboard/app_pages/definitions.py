@@ -55,7 +55,9 @@ def worded(found: pd.DataFrame) -> pd.DataFrame:
     """Ranges, directions and yes or no in words."""
     view = found.copy()
     if "low" in view:
-        ranges = [f"{bound(low)} – {bound(high)}" for low, high in zip(view["low"], view["high"], strict=True)]
+        ranges = [
+            plain("define.range", low=bound(low), high=bound(high)) for low, high in zip(view["low"], view["high"], strict=True)
+        ]
         view = view.drop(columns=["low", "high"]).assign(range=ranges)
     if "direction" in view:
         view["direction"] = [plain(f"define.direction.{d}") for d in view["direction"]]

@@ -4,8 +4,8 @@ EN = {
     "compare.title": "How does another run differ from {a}?",
     "compare.with": "Compare with",
     "compare.gone": "The link compares with run {name}, which is not here. Comparing with {used} instead.",
-    "compare.alone": "There is only one run here, so there is nothing to compare it with. Train another one with a setting changed, for "
-    "instance without the component that weighs least, then reload this page:",
+    "compare.alone": "There is only one run here, so there is nothing to compare it with. Train another one with a setting "
+    "changed, for instance without the component that weighs least, then reload this page:",
     "compare.failed": "The other run cannot be opened. Pick another one above. The reason:",
     "compare.broken": "The stored report of {name} cannot be read. The reason:",
     "compare.no.data": "{a} and {b} were trained on different data: no figure of one can be held against the other.",
@@ -16,14 +16,16 @@ EN = {
     "compare.no.users": "The reports of {a} and {b} judge different users, so their figures cannot be paired.",
     "compare.says.better": "**{b} is better than {a}** in NDCG@{k} on the {n:,} users that both were tested on.",
     "compare.says.worse": "**{b} is worse than {a}** in NDCG@{k} on the {n:,} users that both were tested on.",
-    "compare.says.unclear": "**No difference shown** between {b} and {a} in NDCG@{k} on the {n:,} users that both were tested on.",
+    "compare.says.unclear": "**No difference shown** between {b} and {a} in NDCG@{k} on the {n:,} users that both were tested "
+    "on.",
     "compare.says.same": "{b} and {a} have **the same NDCG@{k}** for each of the {n:,} users that both were tested on.",
     "compare.says.neither": "NDCG@{k} of {b} and {a} over {n:,} users:",
     "compare.says.unknown": "NDCG@{k} of {b} and {a} is not defined for the same users (n = {n:,}).",
     "compare.interval": "Difference {mean}, 95% interval {low} to {high}; p = {p:.3f} after Holm's correction over all metrics.",
     "compare.axis": "{b} minus {a}",
-    "compare.caption": "Paired by user over n = {n:,} test users, from the stored reports: the test set is not opened here. Whiskers: "
-    "95% bootstrap intervals. NDCG: {formula}; the others are on the page Definitions.",
+    "compare.caption": "Paired by user over n = {n:,} test users, from the stored reports: the test set is not opened here. "
+    "Whiskers: 95% bootstrap intervals. NDCG: {formula}; the others are on the page Definitions.",
+    "compare.range": "{low} to {high}",
     "compare.metric": "metric",
     "compare.ci": "95% {name}",
     "compare.difference": "difference",
@@ -45,15 +47,15 @@ EN = {
     "compare.weights.caption": "Learned on validation likes; each is per standard deviation of the component's own score.",
     "compare.lists": "How far the lists are apart",
     "compare.lists.data": "The runs are of different data, so lists cannot be compared.",
-    "compare.lists.ask": "Lists of {k} items for up to {users:,} users drawn at random, under both final models; it stops after "
-    "{seconds:.0f} seconds.",
+    "compare.lists.ask": "Lists of {k} items for up to {users:,} users drawn at random, under both final models; it stops "
+    "after {seconds:.0f} seconds.",
     "compare.lists.go": "Compare the lists",
     "compare.lists.nobody": "No user has a history in both runs.",
-    "compare.lists.says": "**{share:.0%} of {n:,} lists differ.** On average {kept:.0%} of the {k} items are in both; rank-biased overlap "
-    "{rbo:.2f} (1 = the same list).",
+    "compare.lists.says": "**{share:.0%} of {n:,} lists differ.** On average {kept:.0%} of the {k} items are in both; "
+    "rank-biased overlap {rbo:.2f} (1 = the same list).",
     "compare.lists.cut": "Time was up after {n:,} of {asked:,} users.",
-    "compare.lists.caption": "One bar a twentieth, n = {n:,} users. Rank-biased overlap: Webber, Moffat & Zobel 2010, eq. 30, p = 0.9. "
-    "The table has the users whose lists differ most.",
+    "compare.lists.caption": "One bar a twentieth, n = {n:,} users. Rank-biased overlap: Webber, Moffat & Zobel 2010, eq. 30, "
+    "p = 0.9. The table has the users whose lists differ most.",
     "compare.rbo": "rank-biased overlap",
     "compare.kept": "kept",
     "compare.user_id": "user",
@@ -81,8 +83,9 @@ ZH = {
     "compare.says.unknown": "{b} 与 {a} 的 NDCG@{k} 没有共同有定义的用户（n = {n:,}）。",
     "compare.interval": "差异 {mean}，95% 区间 {low} 至 {high}；对所有指标做 Holm 校正后 p = {p:.3f}。",
     "compare.axis": "{b} 减 {a}",
-    "compare.caption": "按用户配对，n = {n:,} 位测试用户，取自已保存的报告：此页不打开测试集。须线为 95% 自助法区间。NDCG：{formula}；"
-    "其余指标见“定义”页。",
+    "compare.caption": "按用户配对，n = {n:,} 位测试用户，取自已保存的报告：此页不打开测试集。须线为 95% 自助法区间。NDCG："
+    "{formula}；其余指标见“定义”页。",
+    "compare.range": "{low} 至 {high}",
     "compare.metric": "指标",
     "compare.ci": "95% {name}",
     "compare.difference": "差异",
@@ -107,10 +110,11 @@ ZH = {
     "compare.lists.ask": "随机抽取至多 {users:,} 位用户，比较两个最终模型的 {k} 项列表；{seconds:.0f} 秒后停止。",
     "compare.lists.go": "对比列表",
     "compare.lists.nobody": "没有用户在两次训练中都有历史。",
-    "compare.lists.says": "**{n:,} 个列表中有 {share:.0%} 不同。** {k} 项中平均有 {kept:.0%} 两边都有；排名偏置重叠为 {rbo:.2f}（1 为完全相同）。",
+    "compare.lists.says": "**{n:,} 个列表中有 {share:.0%} 不同。** {k} 项中平均有 {kept:.0%} 两边都有；排名偏置重叠为 {rbo:.2f}"
+    "（1 为完全相同）。",
     "compare.lists.cut": "时间已到，只比较了 {asked:,} 位用户中的 {n:,} 位。",
-    "compare.lists.caption": "每根柱宽 0.05，n = {n:,} 位用户。排名偏置重叠：Webber, Moffat & Zobel 2010，式 30，p = 0.9。"
-    "表中是列表差别最大的用户。",
+    "compare.lists.caption": "每根柱宽 0.05，n = {n:,} 位用户。排名偏置重叠：Webber, Moffat & Zobel 2010，式 30，p = 0.9。表中"
+    "是列表差别最大的用户。",
     "compare.rbo": "排名偏置重叠",
     "compare.kept": "保留",
     "compare.user_id": "用户",

@@ -7,7 +7,8 @@ EN = {
     "define.says": "**{n:,} definitions**, read out of the program itself: what is registered is here.",
     "define.nothing": "Nothing here speaks of {query}. Try one word, or part of it.",
     "define.metrics": "Metrics",
-    "define.metrics.about": "What lists are judged by. Per user: one value a user, so means have intervals; else one number for all lists.",
+    "define.metrics.about": "What lists are judged by. Per user: one value a user, so means have intervals; else one number "
+    "for all lists.",
     "define.components": "Components",
     "define.components.about": "What a hybrid can be made of, with the settings and their defaults.",
     "define.questions": "Questions",
@@ -32,6 +33,7 @@ EN = {
     "define.direction.higher": "higher",
     "define.direction.lower": "lower",
     "define.direction.neither": "neither",
+    "define.range": "{low} to {high}",
     "define.yes": "yes",
     "define.no": "no",
 }
@@ -67,6 +69,7 @@ ZH = {
     "define.direction.higher": "越高越好",
     "define.direction.lower": "越低越好",
     "define.direction.neither": "无优劣",
+    "define.range": "{low} 至 {high}",
     "define.yes": "是",
     "define.no": "否",
 }

@@ -11,17 +11,17 @@ EN = {
     "faith.broken": "The stored scoreboard cannot be read; make it again. The reason:",
     "faith.none.history": "No scoreboard by past items yet. It takes out what each explainer credits most and sees whether the "
     "recommendation falls. Make one with:",
-    "faith.none.words": "No scoreboard by words yet. It masks words of the items' texts, and BERT reads each again: that takes minutes. "
-    "Make one with:",
-    "faith.make.says": "Or judge a sample of {users} users here; it is written into the run. With linear components that takes well under "
-    "a minute; wider intervals are the price.",
+    "faith.none.words": "No scoreboard by words yet. It masks words of the items' texts, and BERT reads each again: that takes "
+    "minutes. Make one with:",
+    "faith.make.says": "Or judge a sample of {users} users here; it is written into the run. With linear components that takes "
+    "well under a minute; wider intervals are the price.",
     "faith.make": "Judge {users} users now",
     "faith.make.failed": "The scoreboard could not be made. The reason:",
     "faith.verdict.yes": "**Faithful.** All {of} checks hold on the first recommendations of {n:,} users.",
     "faith.verdict.no": "**Not shown to be faithful.** {good} of {of} checks hold on the first recommendations of {n:,} users.",
     "faith.verdict.unknown": "No verdict: it needs the methods exact or shap, and the floors, on the board ({n:,} users).",
-    "faith.verdict.caption": "Asked of what a reader is shown by default: exact must be near the best method, and exact and shap far from "
-    "random credit and from credit by popularity, beyond chance (95%, paired by user).",
+    "faith.verdict.caption": "Asked of what a reader is shown by default: exact must be near the best method, and exact and "
+    "shap far from random credit and from credit by popularity, beyond chance (95%, paired by user).",
     "faith.checks": "What was checked",
     "faith.check": "check",
     "faith.holds": "holds",
@@ -41,8 +41,8 @@ EN = {
     "faith.evaluations": "Evaluations",
     "faith.seconds": "Milliseconds",
     "faith.del.about": "Probability without the {e} most credited {things}, divided by the probability shown.",
-    "faith.ins.about": "Probability with only the {e} most credited {things}, divided by the probability shown; above 1 where the others "
-    "speak against the item.",
+    "faith.ins.about": "Probability with only the {e} most credited {things}, divided by the probability shown; above 1 where "
+    "the others speak against the item.",
     "faith.pos.about": "Share of users whose item is still in the top {k} without the {e} most credited {things}.",
     "faith.neg.about": "Share of users whose item is still in the top {k} without the {e} least credited {things}.",
     "faith.cndcg.about": "1 / log2(1 + rank) without the {e} most credited {things}.",
@@ -59,13 +59,13 @@ EN = {
     "faith.agreement": "Agreement between methods",
     "faith.agreement.says": "{a} and {b} agree least: {value:.2f}.",
     "faith.agreement.none": "There is only one method on the board.",
-    "faith.agreement.caption": "Mean Spearman correlation of the contributions to one recommendation, n = {n:,} users; 1 = the same order, "
-    "0 = none.",
+    "faith.agreement.caption": "Mean Spearman correlation of the contributions to one recommendation, n = {n:,} users; 1 = the "
+    "same order, 0 = none.",
     "faith.table": "All methods, with what they cost",
-    "faith.table.says": "First recommendations of {n:,} users; lists of {k}; up to {most} taken out; {seeds} seeds; sampled methods may ask "
-    "the model {budget} times.",
-    "faith.table.caption": "-n: without the n most credited (neg: the least credited), +n: with these alone. Lower is better for pos, del "
-    "and cndcg, higher for neg, ins and stability. Times are of the machine that made the scoreboard.",
+    "faith.table.says": "First recommendations of {n:,} users; lists of {k}; up to {most} taken out; {seeds} seeds; sampled "
+    "methods may ask the model {budget} times.",
+    "faith.table.caption": "-n: without the n most credited (neg: the least credited), +n: with these alone. Lower is better "
+    "for pos, del and cndcg, higher for neg, ins and stability. Times are of the machine that made the scoreboard.",
 }
 ZH = {
     "faith.title": "哪些解释说的是真话？",
@@ -84,7 +84,8 @@ ZH = {
     "faith.verdict.yes": "**忠实。** 在 {n:,} 位用户的首个推荐上，{of} 项检查全部通过。",
     "faith.verdict.no": "**未能证明忠实。** 在 {n:,} 位用户的首个推荐上，{of} 项检查通过 {good} 项。",
     "faith.verdict.unknown": "没有结论：评分板上需要 exact 或 shap，以及底线方法（{n:,} 位用户）。",
-    "faith.verdict.caption": "检查的是默认展示给读者的方法：exact 须接近最好的方法，exact 与 shap 须远离随机归因和按热门度归因，且超出偶然（95%，按用户配对）。",
+    "faith.verdict.caption": "检查的是默认展示给读者的方法：exact 须接近最好的方法，exact 与 shap 须远离随机归因和按热门度归因"
+    "，且超出偶然（95%，按用户配对）。",
     "faith.checks": "检查了什么",
     "faith.check": "检查",
     "faith.holds": "通过",
@@ -124,6 +125,6 @@ ZH = {
     "faith.agreement.caption": "对同一推荐的贡献的平均 Spearman 相关，n = {n:,} 位用户；1 为顺序相同，0 为无关。",
     "faith.table": "全部方法及其代价",
     "faith.table.says": "{n:,} 位用户的首个推荐；列表长 {k}；至多去掉 {most} 个；{seeds} 个种子；抽样方法至多求值 {budget} 次。",
-    "faith.table.caption": "-n：去掉归因最高（neg 为最低）的 n 个；+n：只保留这些。pos、del、cndcg 越低越好，neg、ins、稳定性越高越好。"
-    "时间取自生成评分板的机器。",
+    "faith.table.caption": "-n：去掉归因最高（neg 为最低）的 n 个；+n：只保留这些。pos、del、cndcg 越低越好，neg、ins、稳定性越"
+    "高越好。时间取自生成评分板的机器。",
 }

@@ -2,12 +2,12 @@
 
 EN = {
     "overview.title": "What is in this run, and is the hybrid worth it?",
-    "overview.lead.better": "**Yes, on this test set.** The hybrid's NDCG@{k} is **{mean:.3f}**, that of its best component alone, {best}, "
-    "{other:.3f}; the difference is above zero beyond chance (n = {n:,} users).",
-    "overview.lead.worse": "**No.** The hybrid's NDCG@{k} is **{mean:.3f}**, that of its best component alone, {best}, {other:.3f}; "
-    "the hybrid is worse beyond chance (n = {n:,} users).",
-    "overview.lead.unclear": "**Not shown.** The hybrid's NDCG@{k} is **{mean:.3f}**, that of its best component alone, {best}, {other:.3f}; "
-    "the interval of the difference holds zero (n = {n:,} users).",
+    "overview.lead.better": "**Yes, on this test set.** The hybrid's NDCG@{k} is **{mean:.3f}**, that of its best component "
+    "alone, {best}, {other:.3f}; the difference is above zero beyond chance (n = {n:,} users).",
+    "overview.lead.worse": "**No.** The hybrid's NDCG@{k} is **{mean:.3f}**, that of its best component alone, {best}, "
+    "{other:.3f}; the hybrid is worse beyond chance (n = {n:,} users).",
+    "overview.lead.unclear": "**Not shown.** The hybrid's NDCG@{k} is **{mean:.3f}**, that of its best component alone, {best}"
+    ", {other:.3f}; the interval of the difference holds zero (n = {n:,} users).",
     "overview.lead.alone": "The hybrid's NDCG@{k} is **{mean:.3f}**; there is no single component to compare it with.",
     "overview.lead.valid": "**Not known yet.** On validation its NDCG@{k} is {mean:.3f}, but validation chose the settings.",
     "overview.users": "Users",
@@ -19,13 +19,15 @@ EN = {
     "overview.sparsity": "Sparsity",
     "overview.sparsity.help": "Share of all pairs of a user and an item without an interaction.",
     "overview.broken": "The stored report cannot be read, so validation figures are shown. The reason:",
-    "overview.untested": "This run has not been tested. The figures below are of validation, which chose settings and weights, so they "
-    "flatter. Test it with:",
+    "overview.untested": "This run has not been tested. The figures below are of validation, which chose settings and weights, "
+    "so they flatter. Test it with:",
     "overview.valid": "Validation, which flatters",
-    "overview.valid.says": "NDCG@{k} of the hybrid and of each component alone on {n:,} users; no intervals, since no test has been made.",
+    "overview.valid.says": "NDCG@{k} of the hybrid and of each component alone on {n:,} users; no intervals, since no test has "
+    "been made.",
     "overview.valid.caption": "NDCG: {formula}. n = {n:,} users at most; models fitted on the training part.",
     "overview.ndcg": "Hybrid NDCG@{k}",
-    "overview.ndcg.help": "{formula}. Mean over n = {n:,} test users, 95% bootstrap interval. The test set was opened {opened:,} times.",
+    "overview.ndcg.help": "{formula}. Mean over n = {n:,} test users, 95% bootstrap interval. The test set was opened "
+    "{opened:,} times.",
     "overview.interval": "{low} to {high}",
     "overview.users_n": "95% interval, {n:,} users",
     "overview.notice": "not available",
@@ -37,8 +39,8 @@ EN = {
     "overview.gain.worse": "loss",
     "overview.gain.unclear": "no gain shown",
     "overview.text": "What {name} adds",
-    "overview.text.help": "NDCG of the hybrid minus that of the hybrid without this component, whose weights were learned anew; "
-    "paired by user.",
+    "overview.text.help": "NDCG of the hybrid minus that of the hybrid without this component, whose weights were learned "
+    "anew; paired by user.",
     "overview.text.none": "no component of this run reads texts",
     "overview.text.missing": "the report has no hybrid without it",
     "overview.cold": "Cold-item NDCG",
@@ -47,19 +49,20 @@ EN = {
     "overview.cold.none": "train with --split cold-items to judge them",
     "overview.opened": "The test set was opened {n:,} times: the more often, the less its intervals are worth.",
     "overview.opened.once": "The test set was opened once.",
-    "overview.control": "Control on shuffled texts: with its own texts the hybrid gains {mean} ({low} to {high}) in NDCG: {verdict}.",
-    "overview.control.none": "There is no control on shuffled texts in this report: training makes one with `control = true` and a "
-    "component that reads texts.",
+    "overview.control": "Control on shuffled texts: with its own texts the hybrid gains {mean} ({low} to {high}) in NDCG: "
+    "{verdict}.",
+    "overview.control.none": "There is no control on shuffled texts in this report: training makes one with `control = true` "
+    "and a component that reads texts.",
     "overview.board": "Each model alone",
-    "overview.board.says": "{first} stands first with {mean:.3f} over {n:,} users. Whiskers that overlap do not say that two are alike: "
-    "the paired differences do.",
+    "overview.board.says": "{first} stands first with {mean:.3f} over {n:,} users. Whiskers that overlap do not say that two "
+    "are alike: the paired differences do.",
     "overview.board.caption": "NDCG: {formula}. Test set, n = {n:,} users; whiskers: 95% bootstrap intervals of each mean.",
     "overview.without": "What each component adds",
     "overview.without.says": "Of {n:,} components, beyond chance the hybrid needs {names}.",
     "overview.without.unclear": "No component can be shown to be needed: each interval holds zero, or lies below.",
     "overview.without.axis": "{metric}, hybrid minus without",
-    "overview.without.caption": "Hybrid minus the hybrid without the component, weights learned anew; paired by user, n = {n:,}; "
-    "whiskers: 95% bootstrap intervals, each on its own.",
+    "overview.without.caption": "Hybrid minus the hybrid without the component, weights learned anew; paired by user, n = {n:,}"
+    "; whiskers: 95% bootstrap intervals, each on its own.",
     "overview.without.none": "The report has no hybrid without a component: there is only one.",
     "overview.alt": "{axis}; the table below has the same numbers",
     "overview.model": "model",
@@ -68,7 +71,8 @@ EN = {
     "overview.high": "to",
     "overview.training": "Training",
     "overview.training.none": "No component of this run trains in epochs: their answers are closed forms.",
-    "overview.training.says": "{name} was best in epoch {epoch}, with {metric} of {value:.3f} on likes held out of its training part.",
+    "overview.training.says": "{name} was best in epoch {epoch}, with {metric} of {value:.3f} on likes held out of its "
+    "training part.",
     "overview.training.caption": "One point an epoch, {n:,} in all. Held-out figures of one component alone, not of the hybrid.",
     "overview.epoch": "epoch",
     "overview.loss": "loss",
@@ -76,10 +80,10 @@ EN = {
     "overview.data.says": "The {items:.0%} of items that are met most ({n:,}) hold **{share:.0%}** of all interactions.",
     "overview.tail.x": "share of items, most met first",
     "overview.tail.y": "share of interactions",
-    "overview.tail.caption": "Of all n = {n:,} interactions, test included; {unmet:,} items have none. Dotted: if all items were met "
-    "alike.",
-    "overview.time": "From {first} to {last}; {tied:.0%} of interactions share their time with another of the same user, so their "
-    "order is not known.",
+    "overview.tail.caption": "Of all n = {n:,} interactions, test included; {unmet:,} items have none. Dotted: if all items "
+    "were met alike.",
+    "overview.time": "From {first} to {last}; {tied:.0%} of interactions share their time with another of the same user, so "
+    "their order is not known.",
     "overview.time.none": "The data has no times, so nothing is known of order.",
     "overview.values": "Values: {values}.",
     "overview.card": "The run's card",
@@ -88,12 +92,12 @@ EN = {
 }
 ZH = {
     "overview.title": "这次训练里有什么？混合模型值得吗？",
-    "overview.lead.better": "**在这个测试集上值得。** 混合模型的 NDCG@{k} 为 **{mean:.3f}**，最好的单个组件 {best} 为 {other:.3f}；"
-    "差异超出偶然，大于零（n = {n:,} 位用户）。",
-    "overview.lead.worse": "**不值得。** 混合模型的 NDCG@{k} 为 **{mean:.3f}**，最好的单个组件 {best} 为 {other:.3f}；"
-    "混合模型更差，且超出偶然（n = {n:,} 位用户）。",
-    "overview.lead.unclear": "**尚无证据。** 混合模型的 NDCG@{k} 为 **{mean:.3f}**，最好的单个组件 {best} 为 {other:.3f}；"
-    "差异的区间包含零（n = {n:,} 位用户）。",
+    "overview.lead.better": "**在这个测试集上值得。** 混合模型的 NDCG@{k} 为 **{mean:.3f}**，最好的单个组件 {best} 为 "
+    "{other:.3f}；差异超出偶然，大于零（n = {n:,} 位用户）。",
+    "overview.lead.worse": "**不值得。** 混合模型的 NDCG@{k} 为 **{mean:.3f}**，最好的单个组件 {best} 为 {other:.3f}；混合模型"
+    "更差，且超出偶然（n = {n:,} 位用户）。",
+    "overview.lead.unclear": "**尚无证据。** 混合模型的 NDCG@{k} 为 **{mean:.3f}**，最好的单个组件 {best} 为 {other:.3f}；差异"
+    "的区间包含零（n = {n:,} 位用户）。",
     "overview.lead.alone": "混合模型的 NDCG@{k} 为 **{mean:.3f}**；没有可供比较的单个组件。",
     "overview.lead.valid": "**尚不清楚。** 验证集上的 NDCG@{k} 为 {mean:.3f}，但设置正是由验证集选出的。",
     "overview.users": "用户",
@@ -140,7 +144,8 @@ ZH = {
     "overview.without.says": "在 {n:,} 个组件中，混合模型确实需要（超出偶然）：{names}。",
     "overview.without.unclear": "没有哪个组件被证明是必需的：每个区间都包含零或低于零。",
     "overview.without.axis": "{metric}，完整减去缺一",
-    "overview.without.caption": "混合模型减去不含该组件、权重重新学习的混合模型；按用户配对，n = {n:,}；须线为各自的 95% 自助法区间。",
+    "overview.without.caption": "混合模型减去不含该组件、权重重新学习的混合模型；按用户配对，n = {n:,}；须线为各自的 95% 自助法"
+    "区间。",
     "overview.without.none": "报告中没有缺少组件的混合模型：只有一个组件。",
     "overview.alt": "{axis}；下方表格有同样的数字",
     "overview.model": "模型",
