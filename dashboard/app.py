@@ -19,19 +19,24 @@ PAGES = Path(__file__).parent / "app_pages"
 
 @dataclass(frozen=True)
 class Screen:
-    """A page: its file and name, its icon, and whether it is about one run, or one user of it."""
+    """A page: its file and name, its icon, whether it is about one run, or one user of it, and whether it opens first."""
 
     name: str
     icon: str
     run: bool = True
     user: bool = True
+    first: bool = False
 
 
-# In the order of the navigation; the first one opens.
+# In the order of the navigation.
 SCREENS = (
-    Screen("user", "person_search"),
+    Screen("overview", "dashboard", user=False),
+    Screen("user", "person_search", first=True),
     Screen("explain", "help_center"),
     Screen("lab", "tune", user=False),
+    Screen("compare", "compare_arrows", user=False),
+    Screen("faithfulness", "verified", user=False),
+    Screen("definitions", "menu_book", run=False, user=False),
 )
 
 
@@ -98,7 +103,7 @@ def pick_language() -> None:
 
 def screen_page(screen: Screen) -> StreamlitPage:
     file, icon = PAGES / f"{screen.name}.py", f":material/{screen.icon}:"
-    return st.Page(file, title=plain(f"page.{screen.name}"), icon=icon, default=screen == SCREENS[0])
+    return st.Page(file, title=plain(f"page.{screen.name}"), icon=icon, default=screen.first)
 
 
 def nothing_here() -> None:

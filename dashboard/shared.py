@@ -1,11 +1,13 @@
-"""What pages share: the blend in the sidebar, and how sure a probability is."""
+"""What pages share: the blend in the sidebar, how sure a probability is, charts and their tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+import pandas as pd
 import streamlit as st
+from plotly.graph_objects import Figure
 
 from dashboard import runs, state, style, tables
 from dashboard.state import Choice
@@ -101,3 +103,36 @@ def share() -> None:
     with st.popover(plain("link.button"), icon=":material/link:", width="stretch"):
         st.caption(t("link"))
         st.code(state.address(), language=None, wrap_lines=True)
+
+
+def chart(figure: Figure, key: str, alt: str) -> None:
+    """A chart without a tool bar; `alt` is read out in its place."""
+    st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=alt)
+
+
+def twin(view: pd.DataFrame, name: str, key: str, columns: Mapping[str, object] | None = None) -> None:
+    """The numbers of a chart: a folded table and its CSV."""
+    with st.expander(plain("twin"), icon=":material/table:"):
+        table(view, key, columns)
+        download(view, name, key)
+
+
+def table(view: pd.DataFrame, key: str, columns: Mapping[str, object] | None = None) -> None:
+    """A frame as high as its first rows; figures with four places unless `columns` says otherwise."""
+    floats = {c: st.column_config.NumberColumn(format="%.4f") for c in view.columns if pd.api.types.is_float_dtype(view[c])}
+    st.dataframe(
+        view,
+        column_config=floats | dict(columns or {}),
+        hide_index=True,
+        row_height=tables.ROW,
+        height=tables.height(view, 20),
+        placeholder=plain("missing"),
+        key=f"frame {key}",
+    )
+
+
+def download(view: pd.DataFrame, name: str, key: str) -> None:
+    """A frame as a CSV that no spreadsheet can run."""
+    file, icon = f"{tables.file_name(name)}.csv", ":material/download:"
+    label = plain("twin.download")
+    st.download_button(label, lambda: tables.safe_csv(view), file, "text/csv", icon=icon, on_click="ignore", key=f"csv {key}")

@@ -40,6 +40,9 @@ LAYERS = [
         "explain",
         "testing",
         "feedback",
+        "overview",
+        "side_by_side",
+        "definitions",
     },
     {"cli", "cli_explain", "cli_dashboard"},
 ]
@@ -155,7 +158,13 @@ RULES = [
     ),
     Rule(
         "charts know no streamlit: notebooks use them too",
-        lambda path: path in tuple(f"dashboard/{n}.py" for n in ("charts", "explain_charts", "lab_charts", "report")),
+        lambda path: (
+            path
+            in tuple(
+                f"dashboard/{n}.py"
+                for n in ("charts", "explain_charts", "lab_charts", "overview_charts", "faithfulness_charts", "report")
+            )
+        ),
         forbidden("streamlit", "torch", "sklearn"),
         [("dashboard/charts.py", "import streamlit as st"), ("dashboard/report.py", "from streamlit import cache_data")],
     ),

@@ -76,6 +76,12 @@ EN = {
     "note.item": "The link names item {name}, which is not in this run. Showing the first of the list instead.",
     "note.k": "The link asks for a list of {value}; K is a whole number from 1 to {most}. Showing {used:d}.",
     "note.weights": "The link's weights could not all be used ({value}); those keep what was learned.",
+    "page.overview": "Overview",
+    "page.compare": "Compare",
+    "page.faithfulness": "Faithfulness",
+    "page.definitions": "Definitions",
+    "twin": "The numbers as a table",
+    "twin.download": "Download (CSV)",
 }
 ZH = {
     "app": "Whyrec",
@@ -153,4 +159,10 @@ ZH = {
     "note.item": "链接指定的条目 {name} 不在此运行中。已改为显示列表中的第一个。",
     "note.k": "链接要求的列表长度是 {value}；K 须为 1 到 {most} 的整数。已改用 {used:d}。",
     "note.weights": "链接中的权重未能全部采用（{value}）；这些组件保留学得的权重。",
+    "page.overview": "概览",
+    "page.compare": "对比",
+    "page.faithfulness": "忠实度",
+    "page.definitions": "定义",
+    "twin": "以表格查看数字",
+    "twin.download": "下载（CSV）",
 }

@@ -39,6 +39,10 @@ DEPTHS = (1, 5, 10)  # lists in which an item is looked for, beside the one aske
 FLOORS = ("random", "popularity")  # they do not look at the model
 FILES = {"history": "faithfulness", "words": "faithfulness_words"}  # .parquet and .json, by question
 
+MEASURES = ("del", "ins", "pos", "neg", "cndcg", "stability", "evaluations", "seconds")
+HIGHER = ("ins", "neg", "stability")  # the others are better when lower
+COSTS = ("stability", "evaluations", "seconds")  # those that do not depend on how many are taken out
+
 # The gate. Figures are compared as shares of the way from random credit (0) to the best method (1), since how far a score falls
 # depends on the data. Ranks are shown but not judged: with few past items taken out they may not move at all.
 JUDGED = ("exact", "shap")  # those that a reader is shown by default
@@ -98,6 +102,24 @@ class Scoreboard:
         if len(found) != 1:
             raise KeyError(f"no figure {metric} of {method} at k={k}, ke={ke}")
         return found.iloc[0]
+
+    def measure(self, metric: str, ke: int) -> pd.DataFrame:
+        """One figure of every method, best first: method, mean, low, high, n; KeyError if the board has it not.
+
+        `ke`: past items (words) taken out or left in; of no meaning for stability, evaluations and seconds.
+        """
+        at = (self.settings["k"] if metric in ("pos", "neg") else 0, 0 if metric in COSTS else ke)
+        rows = [self._row(method, metric, *at)[["method", "mean", "low", "high", "n"]] for method in self.methods]
+        table = pd.DataFrame(rows).astype({"mean": float, "low": float, "high": float, "n": int})
+        return table.sort_values("mean", ascending=metric not in HIGHER, kind="stable").reset_index(drop=True)
+
+    def matrix(self) -> pd.DataFrame:
+        """(methods, methods) agreement, symmetric: means of `agreement`, 1 with itself, NaN where there is none."""
+        names = self.methods
+        full = pd.DataFrame(np.eye(len(names)), index=names, columns=names)
+        for a, b, mean in self.agreement[["a", "b", "mean"]].itertuples(index=False):
+            full.loc[a, b] = full.loc[b, a] = mean
+        return full
 
     def table(self) -> pd.DataFrame:
         """One row a method, what a reader looks at first; seconds as milliseconds."""
@@ -188,6 +210,7 @@ def scoreboard(
     seeds: int = 3,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int, int], None] = lambda done, most: None,
 ) -> Scoreboard:
     """Judge explainers on the question `history` or `words` of a random sample of users.
 
@@ -200,6 +223,7 @@ def scoreboard(
         budget: of a sampled explainer (default: 100 evaluations).
         seeds: repetitions with other seeds, for the stability (NaN with one); the first is judged on the other figures.
         say: told how far it is, now and then.
+        progress: told (users done, users) after each; what it raises ends the work.
 
     Raises:
         UserError: a number below 1, nobody with such a history, or a method that is unknown or cannot meet a game.
@@ -227,6 +251,7 @@ def scoreboard(
             told[name] |= {figure: float(values[m]) for figure, values in judged.items()}
             told[name][Figure("stability")] = float(pairs[-1][m, m])
         found.append(told)
+        progress(n + 1, len(subjects))
         if (n + 1) % 25 == 0 or n + 1 == len(subjects):
             say(f"explained {n + 1} of {len(subjects)} users with {len(able)} methods")
     settings = {"question": question, "users": len(subjects), "k": k, "most": most, "seeds": seeds, "seed": seed}

@@ -1,0 +1,70 @@
+"""What does every name mean? Metrics, components, questions, explainers, re-rankers, conventions: out of the registries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import shared, tables
+from dashboard.lab_tables import bound
+from dashboard.strings import plain, t
+from recsys_core import definitions
+
+SECTIONS: dict[str, Callable[[], pd.DataFrame]] = {
+    "metrics": definitions.metrics,
+    "components": definitions.components,
+    "questions": definitions.asked,
+    "explainers": definitions.methods,
+    "rerankers": definitions.rerankers,
+    "conventions": definitions.conventions,
+}
+
+
+def page() -> None:
+    st.title(t("define.title"), anchor=False)
+    query = st.text_input(plain("define.search"), placeholder=plain("define.hint"), key="define query")
+    found = {name: definitions.search(make(), query) for name, make in SECTIONS.items()}
+    n = sum(len(table) for table in found.values())
+    st.markdown(t("define.says", n=n) if n else t("define.nothing", query=query))
+    for name, table in found.items():
+        if len(table):
+            section(name, table)
+
+
+def section(name: str, found: pd.DataFrame) -> None:
+    st.subheader(plain(f"define.{name}"), anchor=False)
+    st.caption(t(f"define.{name}.about"))
+    view = worded(found)
+    widths = {"name": 150, "label": 150, "about": 330, "formula": 330, "settings": 330, "source": 260, "more": 330}
+    columns = {c: st.column_config.TextColumn(plain(f"define.column.{c}"), width=widths.get(c, 110)) for c in view.columns}
+    st.dataframe(
+        view,
+        column_config=columns,
+        hide_index=True,
+        height=tables.height(view, 20),
+        row_height=tables.ROW,
+        placeholder="",
+        key=f"define {name}",
+    )
+    shared.download(view, f"definitions-{name}", f"define {name}")
+
+
+def worded(found: pd.DataFrame) -> pd.DataFrame:
+    """Ranges, directions and yes or no in words."""
+    view = found.copy()
+    if "low" in view:
+        ranges = [
+            plain("define.range", low=bound(low), high=bound(high)) for low, high in zip(view["low"], view["high"], strict=True)
+        ]
+        view = view.drop(columns=["low", "high"]).assign(range=ranges)
+    if "direction" in view:
+        view["direction"] = [plain(f"define.direction.{d}") for d in view["direction"]]
+    for column in ("per_user", "reads_text"):
+        if column in view:
+            view[column] = [plain("define.yes" if v else "define.no") for v in view[column]]
+    return view.reset_index(drop=True)
+
+
+page()
