@@ -50,9 +50,9 @@ def main() -> None:
     page = st.navigation(list(pages.values()))
     screen = next(screen for screen, made in pages.items() if made == page)
     pick_language()
+    state.write_language()
     paths = runs.run_paths()
     if not screen.run:
-        state.write_language()
         page.run()
         return
     if not paths:

@@ -356,10 +356,11 @@ def spoken() -> dict[str, str]:
 
 
 def write_language() -> None:
-    """For pages that keep nothing else in the URL."""
-    if "language" in (asked := st.query_params) and not spoken():
-        del asked["language"]
-    st.query_params.update(spoken())
+    """The language alone, for views that keep nothing else in the URL."""
+    if "language" in st.query_params and not spoken():
+        del st.query_params["language"]
+    elif spoken().items() - st.query_params.to_dict().items():
+        st.query_params.update(spoken())
 
 
 def address() -> str:

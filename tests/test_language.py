@@ -132,7 +132,11 @@ def test_unknown_language_falls_back(open_app, tiny_run: Run, value: str) -> Non
 def test_without_runs_it_speaks_too(open_app, tmp_path: Path) -> None:
     app = open_app(tmp_path, language="zh")
     assert title(app) == strings.TEXT["zh"]["empty.title"]
+    assert asked(app, "language") == "zh"
     assert title(speak(app, "en")) == strings.TEXT["en"]["empty.title"]
+    assert asked(app, "language") is None
+    assert title(speak(app, "zh")) == strings.TEXT["zh"]["empty.title"]
+    assert asked(app, "language") == "zh"
 
 
 def test_every_page_speaks_chinese_on_hostile_data(open_app, hostile_run: Run) -> None:

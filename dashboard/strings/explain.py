@@ -198,7 +198,7 @@ ZH = {
     "why.changes.hidden": "用户已经接触过它，所以任何改动都不会让它进入列表。",
     "why.changes.leave": "要跌出前 {k} 名",
     "why.changes.place": "要失去 {place}",
-    "why.changes.like": "喜欢下列条目之一，即可单独使它到达的名次",
+    "why.changes.like": "只要再喜欢下列任一条目，它就会到达的名次",
     "why.trust": "可信程度",
     "why.trust.caption": "gap = logit - 基准 - 各项贡献之和；R² 基于实际评估过的组合；闭式解不需要评估。",
     "why.trust.board": "各方法在此运行上的忠实度，n = {n:,} 位用户，各取第一条推荐：去掉它最看重的 {most} 个历史条目后，"
