@@ -47,7 +47,10 @@ def whiskers(frame: pd.DataFrame, *, axis: str, paint: Mapping[str, str], zero: 
         }
     )
     layout = _plain(axis, 64 + 28 * max(len(rows), 2))
-    layout["xaxis"] |= {"rangemode": "tozero" if zero else "normal", "zeroline": zero}
+    ends = [v for v in [*frame["mean"], *frame["low"], *frame["high"], *([0.0] if zero else [])] if pd.notna(v)]
+    pad = 0.05 * (max(ends) - min(ends)) if ends else 0.0
+    layout["xaxis"] |= {"zeroline": zero, "showgrid": True}
+    layout["xaxis"] |= {"range": [min(ends) - pad, max(ends) + pad]} if pad > 0 else {}
     layout["yaxis"] = _names(rows)
     return go.Figure({"data": traces, "layout": layout})
 
@@ -66,7 +69,8 @@ def curves_chart(frame: pd.DataFrame, column: str, *, x: str, y: str) -> go.Figu
         hover = f"{html.escape(name)} %{{x}}: %{{y:.4g}}<extra></extra>"
         points = {"x": rows["epoch"].tolist(), "y": rows[column].tolist(), "hovertemplate": hover}
         traces.append({"type": "scatter", "name": html.escape(name), **points, **style})
-    layout = _plain(x, 240) | {"showlegend": len(traces) > 1}
+    layout = _plain(x, 210) | {"showlegend": len(traces) > 1}
+    layout["margin"] |= {"t": 36 if len(traces) > 1 else 8}
     layout["yaxis"] = _grid(y)
     return go.Figure({"data": traces, "layout": layout})
 
@@ -112,6 +116,7 @@ def pairs_chart(frame: pd.DataFrame, *, names: tuple[str, str], axis: str) -> go
         for side, name, colour in zip("ab", names, paints, strict=True)
     ]
     layout = _plain(axis, 90 + 34 * max(len(rows), 2)) | {"showlegend": True, "barmode": "group", "bargap": 0.35}
+    layout["margin"] |= {"t": 36}
     layout["yaxis"] = _names(rows)
     return go.Figure({"data": traces, "layout": layout})
 
@@ -145,7 +150,7 @@ def _grid(title: str) -> dict[str, Any]:
 def _plain(x: str, height: int) -> dict[str, Any]:
     return {
         "height": height,
-        "margin": {"l": 8, "r": 24, "t": 28, "b": 8},
+        "margin": {"l": 8, "r": 24, "t": 8, "b": 8},
         "showlegend": False,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
         "xaxis": _grid(x),

@@ -21,10 +21,11 @@ from recsys_core.run import Run
 
 COLUMNS = {
     "report.parquet": ("model", "metric", "k", "segment", "mean", "low", "high", "n"),
-    "report.json": ("model", "mean", "low", "high", "n"),
+    "report.json": ("model", "mean", "low", "high", "n", "p_holm"),
 }
 SHUFFLED = "shuffled texts"  # name of the control in a report
 TOP = (0.01, 0.05, 0.1, 0.2)  # shares of the catalogue whose share of the interactions is told
+ALPHA = 0.05  # of a corrected p value
 POINTS = 200  # of the curve of concentration, at most
 
 
@@ -147,10 +148,15 @@ def reader(run: Run) -> str | None:
 def without(told: Judged) -> pd.DataFrame:
     """What each component adds: hybrid minus the hybrid without it (weights learned anew).
 
-    model, mean, low, high, n; most first."""
+    model, mean, low, high, n, p_holm (corrected for all that the report compares); most first."""
     rows = told.differences[told.differences["model"].str.startswith("without ")]
     named = rows.assign(model=rows["model"].str.removeprefix("without "))[list(COLUMNS["report.json"])]
     return named.sort_values("mean", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def needed(table: pd.DataFrame) -> list[str]:
+    """Components of `without` whose gain is shown: above zero with its interval, and after Holm's correction (p < 0.05)."""
+    return [str(m) for m in table[(table["low"] > 0) & (table["p_holm"] < ALPHA)]["model"]]
 
 
 def curves(run: Run) -> pd.DataFrame:

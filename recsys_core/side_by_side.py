@@ -56,9 +56,11 @@ class Churn:
 
 
 def settings(a: Run, b: Run) -> pd.DataFrame:
-    """Settings that differ, by dotted key: key, a, b as TOML has them; "" where a run has no such key."""
+    """Settings that differ, by dotted key: key, a, b as TOML has them; of components that both have."""
     left, right = (_flat(tomllib.loads((r.path / "config.toml").read_text(encoding="utf-8"))) for r in (a, b))
+    shared = set(a.settings.components) & set(b.settings.components)
     keys = [key for key in [*left, *(k for k in right if k not in left)] if left.get(key) != right.get(key)]
+    keys = [key for key in keys if "." not in key or key.partition(".")[0] in shared]
     return pd.DataFrame([{"key": k, "a": left.get(k, ""), "b": right.get(k, "")} for k in keys], columns=["key", "a", "b"])
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard import overview_charts, runs, shared, state, state_compare, state_overview
 from dashboard.lab_tables import number, signed
 from dashboard.state import Choice
-from dashboard.strings import plain, t
+from dashboard.strings import code, plain, t
 from recsys_core import side_by_side
 from recsys_core.differences import verdicts
 from recsys_core.errors import UserError
@@ -107,7 +107,8 @@ def differences(a: Run, b: Run, pair: pd.DataFrame, k: int) -> None:
 
 
 def interval(row: pd.Series) -> str:
-    return plain("compare.interval", mean=signed(row["mean"]), low=signed(row["low"]), high=signed(row["high"]), p=row["p_holm"])
+    numbers = {name: signed(row[name]) for name in ("mean", "low", "high")}
+    return plain("compare.interval", **numbers, p=row["p"], holm=row["p_holm"])
 
 
 def both(a: Run, b: Run, table: pd.DataFrame, pair: pd.DataFrame | None) -> None:
@@ -150,7 +151,7 @@ def weights(a: Run, b: Run) -> None:
     table = side_by_side.weights(a, b)
     most = table.loc[(table["a"].fillna(0) - table["b"].fillna(0)).abs().idxmax()]
     told = [plain("missing") if pd.isna(v) else f"{v:.2f}" for v in (most["a"], most["b"])]
-    st.markdown(t("compare.weights.says", name=str(most["component"]), a=told[0], b=told[1]))
+    st.markdown(plain("compare.weights.says", name=code(str(most["component"])), a=told[0], b=told[1]))
     axis = plain("compare.weights.axis")
     figure = overview_charts.pairs_chart(table, names=(a.path.name, b.path.name), axis=axis)
     shared.chart(figure, "compare weights", plain("overview.alt", axis=axis))
@@ -170,7 +171,8 @@ def lists(now: Choice, other: Run) -> None:
         if not st.button(plain("compare.lists.go"), icon=":material/compare:"):
             return
         with shared.progress() as told:
-            found = state_compare.measure(now.run, other, now.k, told)
+            state_compare.measure(now.run, other, now.k, told)
+        st.rerun()
     if not found.n:
         st.caption(t("compare.lists.nobody"))
         return

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from dashboard import shared, tables
+from dashboard import shared
 from dashboard.lab_tables import bound
 from dashboard.strings import plain, t
 from recsys_core import definitions
 
+HEAD, LINES = 37, 74  # pixels of the head, and of a row: three lines of text
 SECTIONS: dict[str, Callable[[], pd.DataFrame]] = {
     "metrics": definitions.metrics,
     "components": definitions.components,
@@ -37,14 +38,15 @@ def section(name: str, found: pd.DataFrame) -> None:
     st.subheader(plain(f"define.{name}"), anchor=False)
     st.caption(t(f"define.{name}.about"))
     view = worded(found)
+    view = view[[c for c in view.columns if (view[c] != "").any()]]
     widths = {"name": 150, "label": 150, "about": 330, "formula": 330, "settings": 330, "source": 260, "more": 330}
     columns = {c: st.column_config.TextColumn(plain(f"define.column.{c}"), width=widths.get(c, 110)) for c in view.columns}
     st.dataframe(
         view,
         column_config=columns,
         hide_index=True,
-        height=tables.height(view, 20),
-        row_height=tables.ROW,
+        height=HEAD + LINES * len(view),
+        row_height=LINES,
         placeholder="",
         key=f"define {name}",
     )

@@ -114,7 +114,8 @@ def agreement(run: Run, board: Scoreboard) -> None:
     if board.agreement.empty:
         st.caption(t("faith.agreement.none"))
         return
-    least = board.agreement.loc[board.agreement["mean"].idxmin()] if board.agreement["mean"].notna().any() else None
+    pairs = board.agreement[~board.agreement["a"].isin(FLOORS) & ~board.agreement["b"].isin(FLOORS)]
+    least = pairs.loc[pairs["mean"].idxmin()] if pairs["mean"].notna().any() else None
     if least is not None:
         st.markdown(t("faith.agreement.says", a=str(least["a"]), b=str(least["b"]), value=float(least["mean"])))
     shared.chart(
@@ -146,7 +147,8 @@ def table(run: Run, board: Scoreboard) -> None:
     )
     view = view.rename(columns={"evaluations": plain("faith.evaluations")})
     number = st.column_config.NumberColumn
-    columns = {c: number(format="%.1f" if "ms" in c or c == plain("faith.evaluations") else "%.3f") for c in view.columns[1:]}
+    columns: dict[str, object] = {view.columns[0]: st.column_config.TextColumn(width=150)}
+    columns |= {c: number(format="%.1f" if "ms" in c or c == plain("faith.evaluations") else "%.3f") for c in view.columns[1:]}
     shared.table(view, "faith table", columns)
     shared.download(view, f"{run.path.name}-scoreboard", "faith table")
     st.caption(t("faith.table.caption"))

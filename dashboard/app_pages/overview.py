@@ -143,8 +143,12 @@ def boards(run: Run, told: Judged) -> None:
         if table.empty:
             st.caption(t("overview.without.none"))
             return
-        sure = table[(table["low"] > 0)]["model"].tolist()
-        st.markdown(t("overview.without.says", n=len(table), names=", ".join(sure)) if sure else t("overview.without.unclear"))
+        sure = overview.needed(table)
+        st.markdown(
+            t("overview.without.says", n=len(table), names=", ".join(sure))
+            if sure
+            else t("overview.without.unclear", n=len(table))
+        )
         dots(table, plain("overview.without.axis", metric=label), "without", zero=True, places=4)
         st.caption(t("overview.without.caption", n=int(table["n"].max())))
         twin(run, table, "without")
@@ -163,6 +167,7 @@ def twin(run: Run, table: pd.DataFrame, key: str) -> None:
         "mean": plain("overview.mean"),
         "low": plain("overview.low"),
         "high": plain("overview.high"),
+        "p_holm": plain("compare.holm"),
     }
     shared.twin(table.rename(columns=heads | {"n": "n"}), f"{run.path.name}-{key}", f"overview {key}")
 
@@ -210,7 +215,7 @@ def data(run: Run) -> None:
     else:
         st.markdown(plain("overview.time", first=f"{found.first:.0f}", last=f"{found.last:.0f}", tied=found.tied))
     if len(found.values) > 1:
-        st.markdown(plain("overview.values", values=", ".join(f"{v:g}: {n:,}" for v, n in found.values.to_numpy().tolist())))
+        st.markdown(plain("overview.values", values=", ".join(f"{v:g}: {int(n):,}" for v, n in found.values.to_numpy().tolist())))
     shared.twin(found.top, f"{run.path.name}-tail", "overview tail")
 
 

@@ -21,7 +21,8 @@ EN = {
     "compare.says.same": "{b} and {a} have **the same NDCG@{k}** for each of the {n:,} users that both were tested on.",
     "compare.says.neither": "NDCG@{k} of {b} and {a} over {n:,} users:",
     "compare.says.unknown": "NDCG@{k} of {b} and {a} is not defined for the same users (n = {n:,}).",
-    "compare.interval": "Difference {mean}, 95% interval {low} to {high}; p = {p:.3f} after Holm's correction over all metrics.",
+    "compare.interval": "Difference {mean}, 95% interval {low} to {high}; p = {p:.3f} for this figure alone, {holm:.3f} if "
+    "corrected for all metrics (Holm).",
     "compare.axis": "{b} minus {a}",
     "compare.caption": "Paired by user over n = {n:,} test users, from the stored reports: the test set is not opened here. "
     "Whiskers: 95% bootstrap intervals. NDCG: {formula}; the others are on the page Definitions.",
@@ -39,7 +40,7 @@ EN = {
     "compare.verdict.unknown": "not available",
     "compare.settings": "Settings that differ",
     "compare.settings.same": "All settings are the same.",
-    "compare.settings.says": "**{n:,}** keys of config.toml differ; an empty cell says that the run has no such key.",
+    "compare.settings.says": "**{n:,}** settings differ. Those of a component that only one run has are left out.",
     "compare.key": "setting",
     "compare.weights": "Weights of the blend",
     "compare.weights.says": "The weight of {name} differs most: {a} and {b}.",
@@ -81,7 +82,7 @@ ZH = {
     "compare.says.same": "在两者都测试过的 {n:,} 位用户上，{b} 与 {a} 每人的 **NDCG@{k} 都相同**。",
     "compare.says.neither": "{b} 与 {a} 在 {n:,} 位用户上的 NDCG@{k}：",
     "compare.says.unknown": "{b} 与 {a} 的 NDCG@{k} 没有共同有定义的用户（n = {n:,}）。",
-    "compare.interval": "差异 {mean}，95% 区间 {low} 至 {high}；对所有指标做 Holm 校正后 p = {p:.3f}。",
+    "compare.interval": "差异 {mean}，95% 区间 {low} 至 {high}；单看此指标 p = {p:.3f}，对所有指标做 Holm 校正后为 {holm:.3f}。",
     "compare.axis": "{b} 减 {a}",
     "compare.caption": "按用户配对，n = {n:,} 位测试用户，取自已保存的报告：此页不打开测试集。须线为 95% 自助法区间。NDCG："
     "{formula}；其余指标见“定义”页。",
@@ -99,7 +100,7 @@ ZH = {
     "compare.verdict.unknown": "不可用",
     "compare.settings": "不同的设置",
     "compare.settings.same": "所有设置都相同。",
-    "compare.settings.says": "config.toml 中有 **{n:,}** 个键不同；空格表示该训练没有这个键。",
+    "compare.settings.says": "**{n:,}** 个设置不同。只有一方才有的组件，其设置不列出。",
     "compare.key": "设置",
     "compare.weights": "混合权重",
     "compare.weights.says": "{name} 的权重差别最大：{a} 与 {b}。",

@@ -57,7 +57,7 @@ EN = {
     "faith.column.a": "method",
     "faith.column.b": "and method",
     "faith.agreement": "Agreement between methods",
-    "faith.agreement.says": "{a} and {b} agree least: {value:.2f}.",
+    "faith.agreement.says": "Of the methods that look at the model, {a} and {b} agree least: {value:.2f}.",
     "faith.agreement.none": "There is only one method on the board.",
     "faith.agreement.caption": "Mean Spearman correlation of the contributions to one recommendation, n = {n:,} users; 1 = the "
     "same order, 0 = none.",
@@ -120,7 +120,7 @@ ZH = {
     "faith.column.a": "方法",
     "faith.column.b": "另一方法",
     "faith.agreement": "方法之间的一致程度",
-    "faith.agreement.says": "{a} 与 {b} 最不一致：{value:.2f}。",
+    "faith.agreement.says": "在看模型的方法中，{a} 与 {b} 最不一致：{value:.2f}。",
     "faith.agreement.none": "评分板上只有一种方法。",
     "faith.agreement.caption": "对同一推荐的贡献的平均 Spearman 相关，n = {n:,} 位用户；1 为顺序相同，0 为无关。",
     "faith.table": "全部方法及其代价",
