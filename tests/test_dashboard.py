@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -311,21 +312,6 @@ def test_every_scorer_has_a_colour_of_its_own() -> None:
 
 def test_strings_are_all_used() -> None:
     code = "".join(file.read_text("utf-8") for file in APP.parent.rglob("*.py") if file.parent.name != "strings")
-    built = (
-        "user.many",
-        "user.none",
-        "user.one",
-        "run.test",
-        "run.valid",
-        "user.option",
-        "history.sort.",
-        "why.title.",
-        "why.search.",
-        "why.changes.",
-        "why.ask.",
-    )
-    built += ("case.", "group.activity.", "hide.", "list.rehidden.")
-    built += ("page.", "verdict.", "tile.higher", "tile.lower", "tile.neither", "movers.gain", "movers.lose")
-    built += tuple(f"pareto.{key}" for key in ("front", "mix", "rerank", "learned", "chosen", "here"))
-    built += tuple(f"column.{key}" for key in ("metric", "verdict", "n", "formula", "range", "source"))
+    written = tuple(re.findall(r'\bf"([a-z_]+\.(?:[a-z_]+\.)*)\{', code))  # f"case.{name}": keys that are put together
+    built = ("user.many", "user.none", "user.one", "user.option", "verdict.", "tile.", "column.", "movers.", *written)
     assert not [key for key in strings.TEXT["en"] if f'"{key}"' not in code and not key.startswith(built)]
