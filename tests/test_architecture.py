@@ -39,6 +39,9 @@ LAYERS = [
         "explain",
         "testing",
         "feedback",
+        "beside",
+        "whatif",
+        "new_item",
     },
     {"cli", "cli_explain"},
 ]
