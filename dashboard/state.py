@@ -26,7 +26,7 @@ from recsys_core.run import Run
 
 K, MOST = 10, 100  # length of a list: at first, and at most
 STRENGTH = 0.3  # of a re-ranker, at first
-OWN_URL = ("explain",)  # pages that add to the URL, and write it when they know what
+OWN_URL = ("user", "explain", "whatif")  # pages that add to the URL, and write it when they know what
 STEP = 1e-9  # a weight that differs from the learned one by less has not been moved
 
 

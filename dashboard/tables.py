@@ -31,6 +31,27 @@ def list_view(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[["rank", "title", "year"]].assign(**columns)
 
 
+def beside_view(frame: pd.DataFrame, second: bool) -> pd.DataFrame:
+    """One of two lists: rank, title, percent, and move: of the `second` how each place differs from the first list, of the first
+    where the second has it."""
+    rows = frame[["rank", "other", "both"]].itertuples(index=False)
+    if second:
+        moves = [move(r, was, not both) if was or both else plain("beside.new") for r, was, both in rows]
+    else:
+        moves = [place(there) if both else left(there) for _, there, both in rows]
+    return frame[["rank", "title"]].assign(move=moves, percent=(100 * frame["probability"]).to_numpy())
+
+
+def left(there: int) -> str:
+    """Where an item went that the other list does not show; 0 is nowhere."""
+    return plain("beside.left", n=there) if there else plain("beside.gone")
+
+
+def both_lists(lists: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Several lists in one table: list (its name), and the columns of `browse.UserList.frame` with `other` and `both`."""
+    return pd.concat([frame.assign(list=name) for name, frame in lists.items()], ignore_index=True)
+
+
 def move(rank: int, was: int, new: bool) -> str:
     """How a place differs from the learned one, in words."""
     if new:

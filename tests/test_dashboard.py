@@ -324,6 +324,8 @@ def test_strings_are_all_used() -> None:
         "why.changes.",
         "why.ask.",
     )
+    built += ("beside.kind.", "beside.second.", "whatif.view.", "whatif.owed.", "whatif.kind.")
+    built += ("whatif.remove.help", "whatif.renew.help", "whatif.double.help")
     built += ("page.", "verdict.", "tile.higher", "tile.lower", "tile.neither", "movers.gain", "movers.lose")
     built += tuple(f"pareto.{key}" for key in ("front", "mix", "rerank", "learned", "chosen", "here"))
     built += tuple(f"column.{key}" for key in ("metric", "verdict", "n", "formula", "range", "source"))

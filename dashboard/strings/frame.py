@@ -5,6 +5,7 @@ EN = {
     "page.user": "User",
     "page.explain": "Explain",
     "page.lab": "Blend lab",
+    "page.whatif": "What-if",
     "run": "Run",
     "run.option": "{name} · {data} · {date}",
     "run.test": "NDCG@{k} **{mean:.3f}** ± {half:.3f} on the test set, n = {n:,} users",
