@@ -113,8 +113,8 @@ def one_list(frame: tables.Frame, where: str, key: str) -> None:
     config, second = st.column_config, where == "second"
     columns = {
         "rank": config.NumberColumn(plain("column.rank"), format="#%d", width=34),
-        "title": config.TextColumn(plain("column.title"), width=134),
-        "move": config.TextColumn(plain("column.move" if second else "beside.there"), width=88),
+        "title": config.TextColumn(plain("column.title"), width=122),
+        "move": config.TextColumn(plain("column.move" if second else "beside.there"), width=82),
         "percent": config.NumberColumn(plain("column.percent"), format="%.0f%%", width=46),
     }
     view = tables.beside_view(frame, second)

@@ -105,7 +105,7 @@ def _from_url(run: Run) -> None:
 
 def _ids(text: str) -> tuple[str, ...]:
     """Ids separated by commas; a comma in an id is %2C, a percent sign %25."""
-    pieces = filter(None, text[: 100 * MOST].split(",")[:MOST])
+    pieces = [piece for piece in text[: 100 * MOST].split(",") if piece][:MOST]
     return tuple(piece.replace("%2C", ",").replace("%25", "%") for piece in pieces)
 
 

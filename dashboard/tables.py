@@ -36,7 +36,9 @@ def beside_view(frame: pd.DataFrame, second: bool) -> pd.DataFrame:
     where the second has it."""
     rows = frame[["rank", "other", "both"]].itertuples(index=False)
     if second:
-        moves = [move(r, was, not both) if was or both else plain("beside.new") for r, was, both in rows]
+        moves = [
+            move(r, was, False) if both else plain("beside.new", n=was) if was else plain("beside.come") for r, was, both in rows
+        ]
     else:
         moves = [place(there) if both else left(there) for _, there, both in rows]
     return frame[["rank", "title"]].assign(move=moves, percent=(100 * frame["probability"]).to_numpy())

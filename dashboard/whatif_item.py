@@ -124,7 +124,8 @@ def parts(now: Choice, frame: tables.Frame) -> None:
         name: float(frame[f"part_{name}"].mean()) for name in charts.components(frame) if frame[f"part_{name}"].notna().any()
     }
     st.markdown(t("whatif.item.parts", n=len(frame)) + " " + ", ".join(f"{name} {value:+.2f}" for name, value in means.items()))
-    shown = frame.rename(columns={"place": "rank"}).assign(title=frame["user_id"])
+    shown = frame.drop(columns=[f"part_{name}" for name in charts.components(frame) if name not in means])
+    shown = shown.rename(columns={"place": "rank"}).assign(title=shown["user_id"])
     figure = charts.parts_chart(shown, axis=plain("parts.axis"), total=plain("parts.sum"), missing=plain("missing"))
     st.plotly_chart(figure, config=STILL, key="whatif parts", alt=plain("parts"))
     st.caption(t("whatif.item.parts.caption", base=float(frame["base"].iloc[0]) if len(frame) else float("nan"), n=len(frame)))
@@ -144,11 +145,8 @@ def one(now: Choice, arrival: Arrival, found: Audience, frame: tables.Frame) -> 
     about = arrival.subject(now.run, user, now.blend)
     with st.container(key="sentence"):
         st.text(sentence(about, None, language()).text)  # titles are in it: plain text
-    left, right = st.columns(2, gap="medium")
-    with left:
-        explained(plain("why.components"), attribute(questions.ask("components", about), "exact"), "components")
-    with right:
-        past(about)
+    explained(plain("why.components"), attribute(questions.ask("components", about), "exact"), "components")
+    past(about)
 
 
 def past(about: Subject) -> None:

@@ -1,4 +1,4 @@
-"""What if the history were different, or the item new? Edits at the left; the list before and after, or who gets it, at the right."""
+"""What if the history were different, or the item new? Edits at the left; the list before and after, or who gets it, beside."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def shortlist(run: Run, edits: Edits) -> None:
             "", width=64, on_click=state_whatif.clicked, args=(state_whatif.LIKE, ids), key=state_whatif.LIKE
         ),
         "title": config.TextColumn(plain("column.title"), width=130),
-        "tags": config.ListColumn(plain("column.tags"), width=110),
+        "tags": config.ListColumn(plain("column.tags"), width=90),
     }
     table(frame.assign(like=plain("whatif.like")), columns, 12)
 

@@ -28,7 +28,8 @@ EN = {
     "beside.about.run": "That run:",
     "beside.empty": "No item is left to recommend.",
     "beside.there": "In the other",
-    "beside.new": "new",
+    "beside.new": "new, #{n}",
+    "beside.come": "new",
     "beside.left": "left, #{n}",
     "beside.gone": "left",
     "beside.caption": "Move: the place in the second list against that in the first; "
@@ -72,7 +73,8 @@ ZH = {
     "beside.about.run": "该训练：",
     "beside.empty": "没有可推荐的条目。",
     "beside.there": "在另一列表",
-    "beside.new": "新",
+    "beside.new": "新，#{n}",
+    "beside.come": "新",
     "beside.left": "移出，#{n}",
     "beside.gone": "移出",
     "beside.caption": "变动：第二个列表中的位置与第一个相比；新：第一个列表没有显示它，并注明它在那里的名次。"
