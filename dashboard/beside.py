@@ -43,7 +43,8 @@ def show(now: Choice) -> bool:
 def pick(now: Choice) -> None:
     names = state_beside.kinds(now.run)
     labels = {kind: plain(f"beside.kind.{kind}") for kind in names}
-    left, middle, right = st.columns([3, 3, 3], gap="small", vertical_alignment="bottom")
+    with st.container(key="pair-pick"):
+        left, middle, right = st.columns(3, gap="small", vertical_alignment="bottom")
     touched = state_beside.touched
     left.selectbox(plain("beside"), names, format_func=labels.get, key="beside kind", on_change=touched)
     kind = state_beside.chosen().kind
@@ -89,7 +90,9 @@ def head(wanted: Wanted) -> str:
 def two_lists(found: Beside, heads: tuple[str, str], download: str, key: str = "beside") -> None:
     """Both lists as tables, each under its heading (Markdown), and a file of both."""
     sides = (found.first, found.second)
-    for column, frame, title, where in zip(st.columns(2, gap="small"), sides, heads, ("first", "second"), strict=True):
+    with st.container(key=f"pair-{key}"):
+        columns = st.columns(2, gap="small")
+    for column, frame, title, where in zip(columns, sides, heads, ("first", "second"), strict=True):
         with column:
             st.markdown(title)
             if frame.empty:

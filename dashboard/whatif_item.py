@@ -79,10 +79,9 @@ def show(now: Choice, arrival: Arrival, found: Audience) -> None:
     for text in doubts(now.run, arrival.item):
         st.caption(text)
     people(now, frame)
-    every = (
-        t("whatif.item.all", n=len(crowd)) if len(crowd) == crowd.n_all else t("whatif.item.some", n=len(crowd), all=crowd.n_all)
-    )
-    st.caption(f"{t('whatif.item.caption', k=now.k)} {every}")
+    whole = len(crowd) == crowd.n_all
+    every = t("whatif.item.all", n=len(crowd)) if whole else t("whatif.item.some", n=len(crowd), all=crowd.n_all)
+    st.caption(t("whatif.item.caption", k=now.k) + " " + every)
     parts(now, frame)
     if len(frame) and found.differs:
         one(now, arrival, found, frame)

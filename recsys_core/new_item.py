@@ -51,9 +51,8 @@ def write(catalog: Catalog, title: str, text: str, attributes: str = "") -> NewI
     Raises:
         UserError: nothing is written, the text is longer than MOST_TEXT, or an attribute cannot be read; it names the fix.
     """
-    title, text, attributes = (
-        s.encode("utf-8", "replace").decode("utf-8") for s in (title, text, attributes)
-    )  # no half characters
+    half = ("utf-8", "replace")  # half characters, which UTF-8 cannot write, become question marks
+    title, text, attributes = (s.encode(*half).decode() for s in (title, text, attributes))
     title, text = " ".join(title.split()), text.strip()
     if not title and not text:
         raise UserError("title and text are empty: write at least one of them")

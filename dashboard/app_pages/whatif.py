@@ -36,7 +36,7 @@ def page(run: Run) -> None:
         label_visibility="collapsed",
         on_change=state.touched,
     )
-    with st.container(key="body"):
+    with st.container(key="stacked"):
         left, right = st.columns([1, 2], gap="medium")
     with left:
         {"history": past, "new": somebody, "item": whatif_item.form}[state_whatif.view()](run)
@@ -108,7 +108,8 @@ def search(run: Run) -> None:
 
 def steps(run: Run) -> None:
     n = state_whatif.steps(run)
-    left, right = st.columns(2, gap="small")
+    with st.container(key="pair-steps"):
+        left, right = st.columns(2, gap="small")
     undo = plain("whatif.undo", n=n) if n else plain("whatif.undo.none")
     left.button(undo, icon=":material/undo:", on_click=state_whatif.undone, disabled=not n, width="stretch", key="whatif undo")
     right.button(
