@@ -124,7 +124,9 @@ def parts(now: Choice, frame: tables.Frame) -> None:
     }
     st.markdown(t("whatif.item.parts", n=len(frame)) + " " + ", ".join(f"{name} {value:+.2f}" for name, value in means.items()))
     shown = frame.drop(columns=[f"part_{name}" for name in charts.components(frame) if name not in means])
-    shown = shown.rename(columns={"place": "rank"}).assign(title=shown["user_id"])
+    shown = shown.rename(columns={"place": "rank"}).assign(
+        title=[plain("whatif.item.row", user=user) for user in shown["user_id"]]
+    )
     figure = charts.parts_chart(shown, axis=plain("parts.axis"), total=plain("parts.sum"), missing=plain("missing"))
     st.plotly_chart(figure, config=STILL, key="whatif parts", alt=plain("parts"))
     st.caption(t("whatif.item.parts.caption", base=float(frame["base"].iloc[0]) if len(frame) else float("nan"), n=len(frame)))

@@ -94,9 +94,10 @@ EN = {
     "whatif.item.all": "n = {n:,}, all users.",
     "whatif.item.some": "n = {n:,} users, a random choice of {all:,}: the catalogue is large.",
     "whatif.item.download": "Download users (CSV)",
+    "whatif.item.row": "user {user}",
     "whatif.item.parts": "Mean parts of the {n:,} users who would get it soonest, in log-odds:",
     "whatif.item.parts.caption": "logit = base + Σ parts; part = weight * factor of new items * z; base of a new item "
-    "{base:.2f}. n = {n:,} users. What is missing cannot score a new item.",
+    "{base:.2f}. n = {n:,} users, each after its place. What is missing cannot score a new item.",
     "whatif.column.place": "Place",
     "whatif.column.of": "of",
     "whatif.one": "Why one of them would get it",
@@ -192,9 +193,10 @@ ZH = {
     "whatif.item.all": "n = {n:,}，全部用户。",
     "whatif.item.some": "n = {n:,} 位用户，从 {all:,} 位中随机选取：目录很大。",
     "whatif.item.download": "下载用户（CSV）",
+    "whatif.item.row": "用户 {user}",
     "whatif.item.parts": "名次最靠前的 {n:,} 位用户的平均分量（对数几率）：",
     "whatif.item.parts.caption": "logit = 基准 + Σ 分量；分量 = 权重 * 新条目系数 * z；新条目的基准为 {base:.2f}。"
-    "n = {n:,} 位用户。缺失的组件不能为新条目评分。",
+    "n = {n:,} 位用户，前面的数字是名次。缺失的组件不能为新条目评分。",
     "whatif.column.place": "名次",
     "whatif.column.of": "候选数",
     "whatif.one": "其中一位为何会得到它",
