@@ -78,7 +78,7 @@ def _layout(n_rows: int, axis: str) -> dict[str, object]:
         "margin": {"l": 8, "r": 48, "t": 52, "b": 44},
         "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"size": 12}},
         "xaxis": {"title": {"text": axis}, "zeroline": True, "zerolinecolor": AXIS, "zerolinewidth": 1.5, "fixedrange": True},
-        "yaxis": {"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
+        "yaxis": {"type": "category", "autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
         "uirevision": "parts",
     }
 

@@ -34,6 +34,10 @@ PAGE = """
     {flex-wrap: wrap;}
   .st-key-body [data-testid="stColumn"] {min-width: 100%;}
   .st-key-body [data-testid="stColumn"]:last-child {order: -1;}
+  .st-key-stacked [data-testid="stHorizontalBlock"] {flex-wrap: wrap;}
+  .st-key-stacked [data-testid="stColumn"] {min-width: 100%;}
+  :is(.st-key-body, .st-key-stacked) [class*="st-key-pair-"] [data-testid="stHorizontalBlock"] {flex-wrap: nowrap;}
+  :is(.st-key-body, .st-key-stacked) [class*="st-key-pair-"] [data-testid="stColumn"]:nth-child(n) {min-width: 0; order: 0;}
 }
 """
 

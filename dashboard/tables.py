@@ -32,6 +32,29 @@ def list_view(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[["rank", "title", "year"]].assign(**columns)
 
 
+def beside_view(frame: pd.DataFrame, second: bool) -> pd.DataFrame:
+    """One of two lists: rank, title, percent, and move: of the `second` how each place differs from the first list, of the first
+    where the second has it."""
+    rows = frame[["rank", "other", "both"]].itertuples(index=False)
+    if second:
+        moves = [
+            move(r, was, False) if both else plain("beside.new", n=was) if was else plain("beside.come") for r, was, both in rows
+        ]
+    else:
+        moves = [place(there) if both else left(there) for _, there, both in rows]
+    return frame[["rank", "title"]].assign(move=moves, percent=(100 * frame["probability"]).to_numpy())
+
+
+def left(there: int) -> str:
+    """Where an item went that the other list does not show; 0 is nowhere."""
+    return plain("beside.left", n=there) if there else plain("beside.gone")
+
+
+def both_lists(lists: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Several lists in one table: list (its name), and the columns of `browse.UserList.frame` with `other` and `both`."""
+    return pd.concat([frame.assign(list=name) for name, frame in lists.items()], ignore_index=True)
+
+
 def move(rank: int, was: int, new: bool) -> str:
     """How a place differs from the learned one, in words."""
     if new:
@@ -68,7 +91,7 @@ def credit_view(explanation: Explanation) -> pd.DataFrame:
     return found[["label", "contribution", "standard_error"]].assign(percent=100 * found["share"])
 
 
-def beside_view(frame: pd.DataFrame) -> pd.DataFrame:
+def parts_beside(frame: pd.DataFrame) -> pd.DataFrame:
     """Parts of two items side by side, as shown: the base, which is no component, has its name in the reader's language."""
     return frame.assign(component=frame["component"].replace(BASE, plain("explain.base")))
 

@@ -121,8 +121,7 @@ class Analytics:
     @property
     def rerankers(self) -> list[str]:
         """Names of the re-rankers for which the run has what they need."""
-        lacks = set() if "attributes" in self.inputs else {"mass"} if "vectors" in self.inputs else {"mass", "vectors"}
-        return [name for name, known in rerank.RERANKERS.items() if not lacks & set(known.needs)]
+        return usable_rerankers(self.inputs)
 
     @cached_property
     def draws(self) -> Draws:
@@ -159,23 +158,14 @@ class Analytics:
     @cached_property
     def _of_items(self) -> dict[str, NDArray[np.float32]]:
         """Features of the whole catalogue: popularity (n_items,), mass and unit vectors (n_items, d)."""
-        counts = self.inputs["counts"]
-        made = {"popularity": np.log(counts + 1) / np.log(self.inputs["n_users"] + 1)}
-        if "attributes" in self.inputs:
-            attributes = np.asarray(self.inputs["attributes"], np.float64)
-            made |= {"mass": attributes / np.maximum(attributes.sum(axis=1, keepdims=True), 1), "attributes": _unit(attributes)}
-        if "vectors" in self.inputs:
-            made["text"] = _unit(self.inputs["vectors"])
-        return {name: value.astype(np.float32) for name, value in made.items()}
+        return item_features(self.inputs)
 
     @cached_property
     def _target(self) -> Floats:
         """(n, attributes) shares of the attributes in each history; zero where there is none."""
         if "attributes" not in self.inputs:
             return np.zeros((len(self), 0))
-        history = self.inputs["history"]
-        total = (history > 0).astype(np.float64) @ self._of_items["mass"].astype(np.float64)
-        return np.asarray(total / np.maximum(total.sum(axis=1, keepdims=True), 1e-12))
+        return attribute_shares(self.inputs["history"], self._of_items["mass"])
 
     def columns(self, blend: Blend, k: int, reranker: str, strength: float, by: str) -> NDArray[np.int64]:
         """(n, k) columns of `items` that the lists show, best first; -1 behind the end."""
@@ -298,6 +288,30 @@ def _surprise(items: NDArray[np.int64], relevant: NDArray[np.bool_], inputs: Map
     surprise[user, column] = metric({**inputs, **alone})
     nothing = np.full((len(items), 1), -1)  # an empty list has no surprise, or none that is defined
     return np.asarray(surprise + metric({**inputs, "lists": nothing, "hits": nothing > 0})[:, None], dtype=np.float32)
+
+
+def usable_rerankers(inputs: Mapping[str, Any]) -> list[str]:
+    """Names of the re-rankers that need no more than there is: `inputs` may hold "attributes" and "vectors" of the items."""
+    lacks = set() if "attributes" in inputs else {"mass"} if "vectors" in inputs else {"mass", "vectors"}
+    return [name for name, known in rerank.RERANKERS.items() if not lacks & set(known.needs)]
+
+
+def item_features(inputs: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """What re-rankers know of the catalogue: popularity (n_items,), mass and unit vectors "attributes" and "text" (n_items, d),
+    as far as there are any; of `inputs` as in `metrics.INPUTS`: counts, n_users, attributes, vectors."""
+    made = {"popularity": np.log(inputs["counts"] + 1) / np.log(inputs["n_users"] + 1)}
+    if "attributes" in inputs:
+        attributes = np.asarray(inputs["attributes"], np.float64)
+        made |= {"mass": attributes / np.maximum(attributes.sum(axis=1, keepdims=True), 1), "attributes": _unit(attributes)}
+    if "vectors" in inputs:
+        made["text"] = _unit(inputs["vectors"])
+    return {name: value.astype(np.float32) for name, value in made.items()}
+
+
+def attribute_shares(history: Any, mass: NDArray[np.float32]) -> Floats:
+    """(n, attributes) shares of the attributes in each row of a sparse history (n, n_items); zero where there is none."""
+    total = (history > 0).astype(np.float64) @ mass.astype(np.float64)
+    return np.asarray(total / np.maximum(total.sum(axis=1, keepdims=True), 1e-12))
 
 
 def _unit(rows: NDArray[Any]) -> Floats:

@@ -219,7 +219,7 @@ def history(run: Run, user: str) -> tuple[pd.DataFrame, int]:
     events = known[rows]
     when = pd.Series([None] * len(rows)) if events.time is None else pd.Series(_moments(events.time))
     facts = {"value": events.value, "liked": run.known.liked[rows], "when": when}
-    frame = pd.concat([_items(run.dataset, events.item.astype(np.int64)), pd.DataFrame(facts)], axis=1)
+    frame = pd.concat([items_of(run.dataset, events.item.astype(np.int64)), pd.DataFrame(facts)], axis=1)
     order = np.arange(len(rows)) if events.time is None else np.argsort(-events.time, kind="stable")
     withheld = int((run.dataset.interactions.user == code).sum()) - len(rows)
     return frame.iloc[order].reset_index(drop=True), withheld
@@ -230,7 +230,7 @@ def _moments(time: NDArray[np.int64]) -> Any:
     return pd.to_datetime(time, unit="s") if is_clock else time
 
 
-def _items(dataset: Dataset, codes: NDArray[np.int64]) -> pd.DataFrame:
+def items_of(dataset: Dataset, codes: NDArray[np.int64]) -> pd.DataFrame:
     """item_id, title, year ("" if none) and tags (tuple of str) of items."""
     table = dataset.catalog.frame
     columns = [c for c in dataset.catalog.attributes if c != "year"]
@@ -260,7 +260,11 @@ def person(run: Run, user: str, *, hide_as: str | None = None) -> Person:
     Raises UserError if the user is unknown.
     """
     codes = run.dataset.users.codes([user], "user")
-    row, hidden = run.histories[codes], run.hidden_by(hide_as)[codes]
+    return person_of(run, user, run.histories[codes], run.hidden_by(hide_as)[codes])
+
+
+def person_of(run: Run, user: str, row: Histories, hidden: Histories) -> Person:
+    """The same for any history row, of somebody who need not be in the data; `hidden`: what the list leaves out."""
     z = run.model.z(row, hidden=hidden)
     ranks = _ranks(_order(run, z, hidden, run.model.blend), z.shape[1])
     for array in (z, ranks):
@@ -281,14 +285,19 @@ def _ranks(order: NDArray[np.int64], n_items: int) -> NDArray[np.int64]:
     return ranks
 
 
-def user_list(run: Run, person: Person, blend: Blend, *, k: int) -> UserList:
-    """The person's top K under a blend, beside their learned list.
+def order(run: Run, person: Person, blend: Blend) -> NDArray[np.object_]:
+    """External ids of all candidates under a blend, best first."""
+    return run.dataset.items.ids[_order(run, person.z, person.hidden, blend)]
+
+
+def user_list(run: Run, person: Person, blend: Blend, *, k: int, items: NDArray[np.int64] | None = None) -> UserList:
+    """The person's top K under a blend, beside their learned list; or these `items` (internal ids) in the order given.
 
     Raises:
         ArithmeticError: base and parts do not add up to a logit (a broken component).
     """
     order = _order(run, person.z, person.hidden, blend)
-    items = order[:k]
+    items = order[:k] if items is None else items
     cold = run.model.cold[items]
     parts = blend.parts(person.z[:, items], cold)[0].astype(np.float64)  # (k, components)
     base = blend.base(cold).astype(np.float64)
@@ -298,7 +307,7 @@ def user_list(run: Run, person: Person, blend: Blend, *, k: int) -> UserList:
         raise ArithmeticError(f"base and parts miss the logit by {gap:.2g} for user {person.user!r}")
     ranks = _ranks(order, len(run.model.cold))
     facts = {
-        "rank": ranks[items],
+        "rank": np.arange(1, len(items) + 1),
         "learned_rank": person.learned_rank[items],
         "logit": logit,
         "probability": sigmoid(logit),
@@ -306,7 +315,7 @@ def user_list(run: Run, person: Person, blend: Blend, *, k: int) -> UserList:
         "cold": cold,
         "new": person.learned_rank[items] > k,
     } | {f"part_{name}": parts[:, c] for c, name in enumerate(blend.names)}
-    frame = pd.concat([_items(run.dataset, items), pd.DataFrame(facts)], axis=1)
+    frame = pd.concat([items_of(run.dataset, items), pd.DataFrame(facts)], axis=1)
     left = _left(run, person, ranks, k)
     return UserList(frame, left, len(order), len(person.hidden.items), gap, *_lead(parts, blend.names))
 
@@ -316,7 +325,7 @@ def _left(run: Run, person: Person, ranks: NDArray[np.int64], k: int) -> pd.Data
     gone = np.flatnonzero((learned >= 1) & (learned <= k) & ~listed)
     gone = gone[np.argsort(learned[gone])]
     places = pd.DataFrame({"learned_rank": learned[gone], "rank": ranks[gone]})
-    return pd.concat([_items(run.dataset, gone)[["item_id", "title"]], places], axis=1)
+    return pd.concat([items_of(run.dataset, gone)[["item_id", "title"]], places], axis=1)
 
 
 def _lead(parts: NDArray[np.float64], names: tuple[str, ...]) -> tuple[str | None, int, float, float, int]:

@@ -37,6 +37,26 @@ def attribute_blocks(catalog: Catalog, fitted_on: NDArray[np.int64]) -> dict[str
     return blocks
 
 
+def new_attributes(catalog: Catalog, new: Catalog, fitted_on: NDArray[np.int64]) -> dict[str, Floats]:
+    """`attribute_blocks` of items that are not in the catalogue, (n_new, d) each: its columns, centred and scaled as they are.
+
+    An attribute that `new` lacks is unknown: no value, or of a number the catalogue's median.
+    """
+    out = {}
+    for name, block in attribute_blocks(catalog, fitted_on).items():
+        asked = new.frame[name[1:]].tolist() if name[1:] in new.frame else [()] * len(new)
+        number = _as_number(catalog, name[1:]) if name[0] == "#" else None
+        if number is not None:
+            told = np.array([_number(v[0]) if v else np.nan for v in asked])
+            rows = _hats(number, fitted_on, np.where(np.isfinite(told), told, np.median(number)))
+        else:
+            names = _frequent(catalog, name[1:])[0]
+            rows = np.array([[float(value in row) for value in names] for row in asked])
+        everything = np.concatenate([block, rows])
+        out[name] = scaled(everything, fitted_on, unit_rows=False)[len(block) :]
+    return out
+
+
 def centre(block: Floats, fitted_on: NDArray[np.int64]) -> Floats:
     """(d,) mean of the finite rows of `fitted_on`; NaN if there is none."""
     known = block[fitted_on]
@@ -71,13 +91,21 @@ def _number(text: str) -> float:
         return np.nan
 
 
-def _hats(number: Floats, fitted_on: NDArray[np.int64]) -> Floats:
+def _hats(number: Floats, fitted_on: NDArray[np.int64], at: Floats | None = None) -> Floats:
+    """Of the numbers themselves, or of others `at` the same knots."""
     knots = np.unique(np.quantile(number[fitted_on], np.linspace(0, 1, KNOTS)))
-    return np.stack([np.interp(number, knots, one) for one in np.eye(len(knots))], axis=1)
+    return np.stack([np.interp(number if at is None else at, knots, one) for one in np.eye(len(knots))], axis=1)
 
 
 def _values(catalog: Catalog, name: str) -> Floats:
+    return _frequent(catalog, name)[1]
+
+
+def _frequent(catalog: Catalog, name: str) -> tuple[list[str], Floats]:
+    """The values of an attribute that get a column, and those columns (n_items, n_values)."""
     indicator = catalog.indicator(name)
     counts = np.asarray(indicator.sum(axis=0))
     often = np.argsort(-counts, kind="stable")[:MOST_VALUES]
-    return indicator[:, np.sort(often[counts[often] >= 2])].toarray().astype(np.float64)
+    kept = np.sort(often[counts[often] >= 2])
+    names = sorted({v for row in catalog.frame[name].tolist() for v in row})
+    return [names[n] for n in kept], indicator[:, kept].toarray().astype(np.float64)

@@ -43,6 +43,9 @@ LAYERS = [
         "overview",
         "side_by_side",
         "definitions",
+        "beside",
+        "whatif",
+        "new_item",
     },
     {"cli", "cli_explain", "cli_dashboard"},
 ]

@@ -150,7 +150,7 @@ def beside(why: Why, now: Choice) -> None:
         "top": number(plain("why.column.top", k=why.edge_rank), format="%.2f", width=100),
         "to_edge": number(plain("why.column.behind", place=why.edge_rank), format="%+.2f", width=80),
     }
-    shown(tables.beside_view(why.beside), columns)
+    shown(tables.parts_beside(why.beside), columns)
 
 
 def attributes(found: Explanation | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import charts, runs, shared, state, state_explain, tables
+from dashboard import beside, charts, runs, shared, state, state_explain, tables
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core import browse
@@ -106,11 +106,14 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList)
     with place:
         st.subheader(plain("list", k=now.k), anchor=False)
         if found.frame.empty:
+            state.write_url(state.link(now))
             st.info(t("list.none"), icon=":material/block:")
             return
         st.markdown(lead(now, found))
-        table(now, found)
+        if not beside.show(now):
+            table(now, found)
         st.caption(shared.sureness(now))
+        beside.in_words(now, list(found.frame["item_id"]), list(found.frame["title"]))
         parts(found)
         gone(found)
         with st.expander(plain("command"), icon=":material/terminal:"):

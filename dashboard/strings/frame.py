@@ -82,6 +82,7 @@ EN = {
     "page.definitions": "Definitions",
     "twin": "The numbers as a table",
     "twin.download": "Download (CSV)",
+    "page.whatif": "What-if",
 }
 ZH = {
     "app": "Whyrec",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
-from recsys_core.data import Dataset, Histories
+from recsys_core.data import Catalog, Dataset, Histories
 
 Scores = NDArray[np.float32]  # (n_rows, n_items); NaN = cannot score
 
@@ -68,6 +68,11 @@ class Scorer(ABC):
     def pinned(self, items: NDArray[np.int64]) -> Self:
         """This scorer with `items` as the short-list of every row: their scores stay defined while past items are masked."""
         return self
+
+    def grown(self, dataset: Dataset, new: Catalog) -> Self | None:
+        """This scorer for a catalogue with the items of `new` behind those of `dataset`, on which it was fitted; of the new ones
+        only what is written about them is known. None: it cannot score what nobody has met."""
+        return None
 
     @property
     def linear(self) -> bool:

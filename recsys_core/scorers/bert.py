@@ -5,6 +5,7 @@ score(h, i) = u(h) . V_i + b_i with u(h) = sum_j x_j U_j / sqrt(|h|): see `_towe
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import logging
@@ -14,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_core.data import Dataset, Histories
+from recsys_core.data import Catalog, Dataset, Histories
 from recsys_core.errors import UserError, unknown
 from recsys_core.scorers._towers import Arrays, Trainer, profiles, recent, towers, whitened
 from recsys_core.scorers.base import Scorer, Scores, TextReader, one_row
@@ -207,15 +208,34 @@ class Model(Scorer, TextReader):
 
     def rewritten(self, history: Histories, item: int, texts: list[str], titles: list[str]) -> NDArray[np.float64]:
         """As `score` gives them to this item: what its id has learned stays, what its text says is new."""
-        if self._encoder is not None:
-            vectors = self._encoder.encode(texts, max_length=self.config.max_length)
-        else:
-            vectors = encode_briefly(texts, self._name, device=self.config.device, max_length=self.config.max_length)
+        vectors = self._briefly(texts)
         _, (own, *new), (own_bias, *bias) = _towers(vars(self), np.concatenate([self.text_vectors_[[item]], vectors]))
         items = self.item_vectors_[item] + (np.array(new) - own)  # (n_texts, dim)
         weight = self._past_weights(one_row(history))
         shares = weight * (self.history_vectors_[history.items] @ items.T)
         return np.concatenate([[self.bias_[item] + (np.array(bias) - own_bias)], shares]).astype(np.float64)
+
+    def _briefly(self, texts: list[str]) -> NDArray[np.float32]:
+        """(n, d) vectors of texts that are asked once."""
+        if self._encoder is not None:
+            return self._encoder.encode(texts, max_length=self.config.max_length)
+        return encode_briefly(texts, self._name, device=self.config.device, max_length=self.config.max_length)
+
+    def grown(self, dataset: Dataset, new: Catalog) -> Self:
+        """As `score_texts` gives them to the new items."""
+        vectors = self._briefly(new.texts)
+        missing = np.asarray(np.isnan(vectors).any(axis=1))
+        parts, items, bias = _towers(vars(self), np.nan_to_num(vectors))
+        parts, items = (np.where(missing[:, None], 0, made) for made in (parts, items))
+        more = {
+            "text_vectors_": vectors,
+            "history_vectors_": parts,
+            "item_vectors_": items,
+            "bias_": np.where(missing, np.nan, bias),
+        }
+        model = copy.copy(self)
+        vars(model).update({k: np.concatenate([getattr(self, k), v]).astype(np.float32) for k, v in more.items()})
+        return model
 
     @property
     def can_slope(self) -> bool:  # type: ignore[override]

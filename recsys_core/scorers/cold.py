@@ -6,6 +6,7 @@ its features and M_j a learned row for each past item; NaN for items that have s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,8 +15,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_core.data import Dataset, Histories
-from recsys_core.features import Floats, attribute_blocks, centre, scaled, text_blocks
+from recsys_core.data import Catalog, Dataset, Histories
+from recsys_core.features import Floats, attribute_blocks, centre, new_attributes, scaled, text_blocks
 from recsys_core.metrics import ndcg
 from recsys_core.ranking import marked, top_k
 from recsys_core.scorers.base import Scorer, Scores, TextReader, gram, most_liked, one_row
@@ -122,21 +123,35 @@ class Model(Scorer, TextReader):
             out[:, cold] = history.values[:, None] * (self.map_[history.items] @ self.features_[items[cold]].T)
         return out
 
+    def _read(self, titles: list[str], texts: list[str]) -> dict[str, Floats]:
+        """Weighted blocks of any titles and texts, those that are read."""
+        blocks = {}
+        for name, shift, words in zip(("title", "text"), self.shifts_, (titles, texts), strict=True):
+            if len(shift) and not np.isnan(shift).any():
+                vectors = encode_briefly(words, self.config.encoder, device=self.config.device)
+                blocks[name] = _roots(self.config, np.array([name]))[0] * unit(np.nan_to_num(vectors - shift))
+        return blocks
+
+    def grown(self, dataset: Dataset, new: Catalog) -> Self:
+        """Title, text and attributes are read; an attribute value that no two items of the catalogue have says nothing."""
+        warm, _ = most_liked(dataset.histories(), self.config.max_items)
+        told = new_attributes(dataset.catalog, new, warm) | {"constant": np.full((len(new), 1), CONSTANT)}
+        blocks = self._read([str(t) for t in new.titles], new.texts) | _weighted(self.config, told)
+        features = np.concatenate(list(blocks.values()), axis=1)
+        model = copy.copy(self)
+        model.features_ = np.concatenate([self.features_, features.astype(np.float32)])
+        model.map_ = np.concatenate([self.map_, np.zeros((len(new), self.map_.shape[1]), np.float32)])
+        model.cold_ = np.concatenate([self.cold_, np.ones(len(new), bool)])
+        return model
+
     def masks_for(self, words: list[str]) -> list[str]:
         return mask_words(self.config.encoder, words)
 
     def rewritten(self, history: Histories, item: int, texts: list[str], titles: list[str]) -> NDArray[np.float64]:
         """Title and text are read anew, attributes stay; an unread text changes nothing."""
         features = np.repeat(self.features_[[item]], len(texts), axis=0)
-        start = 0
-        for name, shift, read in zip(("title", "text"), self.shifts_, (titles, texts), strict=True):
-            if np.isnan(shift).any() or not len(shift):
-                continue
-            vectors = encode_briefly(read, self.config.encoder, device=self.config.device)
-            features[:, start : start + len(shift)] = _roots(self.config, np.array([name]))[0] * unit(
-                np.nan_to_num(vectors - shift)
-            )
-            start += len(shift)
+        read = np.concatenate([np.zeros((len(texts), 0)), *self._read(titles, texts).values()], axis=1)
+        features[:, : read.shape[1]] = read
         shares = one_row(history).values[:, None] * (self.map_[history.items] @ features.T)
         return np.concatenate([np.zeros((1, len(texts))), shares]).astype(np.float64)
 
@@ -218,7 +233,11 @@ def _roots(config: ColdConfig, names: NDArray[np.str_]) -> Floats:
 
 def _features(config: ColdConfig, blocks: dict[str, Floats]) -> Floats:
     """(n_items, n_features) with their weights; unused blocks are left out."""
-    return np.concatenate([r * b for n, b in blocks.items() if (r := _roots(config, np.array([n]))[0]) > 0], axis=1)
+    return np.concatenate(list(_weighted(config, blocks).values()), axis=1)
+
+
+def _weighted(config: ColdConfig, blocks: dict[str, Floats]) -> dict[str, Floats]:
+    return {n: r * b for n, b in blocks.items() if (r := _roots(config, np.array([n]))[0]) > 0}
 
 
 def _map(config: ColdConfig, columns: Floats, a: Floats) -> Floats:
