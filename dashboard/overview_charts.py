@@ -156,5 +156,5 @@ def _plain(x: str, height: int) -> dict[str, Any]:
         "xaxis": _grid(x),
         "hovermode": "closest",
         "dragmode": False,
-        "uirevision": x,
+        "uirevision": html.escape(x),
     }

@@ -108,14 +108,13 @@ def run_facts(path: Path) -> dict[str, str]:
 
 
 def headline(run: Run) -> Headline:
-    """The test figure if the run has been evaluated, else the validation figure."""
-    report = run.path / "report.parquet"
-    if report.exists():
-        rows = pd.read_parquet(report)
-        rows = rows[(rows["model"] == "hybrid") & (rows["metric"] == "ndcg") & (rows["segment"] == "all")]
-        if len(rows):
-            row = rows.iloc[0]
-            return Headline("test", int(row["k"]), float(row["mean"]), float(row["low"]), float(row["high"]), int(row["n"]))
+    """The test figure if the run has been evaluated and its report can be read, else the validation figure."""
+    try:
+        rows = pd.read_parquet(run.path / "report.parquet")
+        row = rows[(rows["model"] == "hybrid") & (rows["metric"] == "ndcg") & (rows["segment"] == "all")].iloc[0]
+        return Headline("test", int(row["k"]), float(row["mean"]), float(row["low"]), float(row["high"]), int(row["n"]))
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        pass  # not evaluated, or damaged: the page Overview tells which
     valid = run.metrics["valid"]
     return Headline("valid", int(valid["k"]), float(valid["hybrid"]), math.nan, math.nan, int(valid["users"]))
 

@@ -12,7 +12,7 @@ from dashboard.lab_tables import bound
 from dashboard.strings import plain, t
 from recsys_core import definitions
 
-HEAD, LINES = 37, 74  # pixels of the head, and of a row: three lines of text
+HEAD, LINES = 37, 80  # pixels of the head, and of a row: up to four lines of text
 SECTIONS: dict[str, Callable[[], pd.DataFrame]] = {
     "metrics": definitions.metrics,
     "components": definitions.components,
@@ -39,7 +39,7 @@ def section(name: str, found: pd.DataFrame) -> None:
     st.caption(t(f"define.{name}.about"))
     view = worded(found)
     view = view[[c for c in view.columns if (view[c] != "").any()]]
-    widths = {"name": 150, "label": 150, "about": 330, "formula": 330, "settings": 330, "source": 260, "more": 330}
+    widths = {"name": 130, "label": 120, "about": 260, "formula": 230, "settings": 300, "source": 230, "more": 300}
     columns = {c: st.column_config.TextColumn(plain(f"define.column.{c}"), width=widths.get(c, 110)) for c in view.columns}
     st.dataframe(
         view,
