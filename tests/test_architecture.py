@@ -39,8 +39,9 @@ LAYERS = [
         "explain",
         "testing",
         "feedback",
+        "update",
     },
-    {"cli", "cli_explain"},
+    {"cli", "cli_explain", "cli_update"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 PURE = ("metrics", "rerank", "explain/game", "explain/exact", "explain/explainers")
