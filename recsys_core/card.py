@@ -46,7 +46,7 @@ def render(facts: dict[str, Any], settings: Settings, blend: Blend) -> str:
         "| model | NDCG | users |",
         "|---|--:|--:|",
         f"| hybrid | {valid['hybrid']:.4f} | {valid['users']:,} |",
-        *(f"| {name} | {value:.4f} | {valid['judges'][name]:,} |" for name, value in ranked),
+        *(f"| {name} | {value:.4f} | {valid.get('judges', {}).get(name, valid['users']):,} |" for name, value in ranked),
         "",
         "## Blend (log-odds per standard deviation)",
         *(f"- {name}: {weight:.3f}" for name, weight in zip(blend.names, blend.weights, strict=True)),

@@ -149,8 +149,7 @@ def merge(run: Run, incoming: Incoming) -> Merged:
     data, events, n_items = run.dataset, incoming.events, len(run.dataset.items)
     old = data.interactions
     pair = events.user.astype(np.int64) * n_items + events.item
-    index = pd.Index(old.user.astype(np.int64) * n_items + old.item)
-    at = index.get_indexer(pd.Index(pair)) if index.is_unique else _first_places(index, pair)
+    at = _places(old.user.astype(np.int64) * n_items + old.item, pair)
     held = np.isin(run.split.part[at], (TEST, UNUSED)) & (at >= 0)
     older = (at >= 0) & ~held
     older &= False if old.time is None or events.time is None else events.time < old.time[at]
@@ -166,7 +165,7 @@ def merge(run: Run, incoming: Incoming) -> Merged:
     if not counts["added"] + counts["changed"]:
         raise UserError(f"nothing to bring in: {_told_events(counts)}; the run is as it was")
     users, counts["new_users"] = incoming.users, len(incoming.users) - len(data.users)
-    table = data.user_table.reindex(range(len(users))) if len(data.user_table.columns) else data.user_table
+    table = data.user_table.reindex(range(len(users))) if len(data.user_table) else data.user_table
     text = [c for c in table.columns if table[c].dtype == object]
     notes = (*data.notes, f"An update brought {counts['added']:,} new events and {counts['changed']:,} changed values.")
     dataset = replace(data, users=users, interactions=joined, user_table=table.fillna(dict.fromkeys(text, "")), notes=notes)
@@ -176,11 +175,13 @@ def merge(run: Run, incoming: Incoming) -> Merged:
     return Merged(dataset, replace(run.split, part=part), new, counts)
 
 
-def _first_places(index: pd.Index[Any], pair: NDArray[np.int64]) -> NDArray[np.int64]:
-    """As `get_indexer` where pairs may come twice, as in a split with a test file of its own: the last place."""
-    unique = ~index.duplicated(keep="last")
-    at = index[unique].get_indexer(pd.Index(pair))
-    return np.asarray(np.where(at < 0, -1, np.flatnonzero(unique)[at]), np.int64)
+def _places(known: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each asked number is among the known ones (in the last place, if in several), -1 where it is not."""
+    if not len(known):
+        return np.full(len(asked), -1)
+    order = np.argsort(known, kind="stable")
+    at = order[np.maximum(np.searchsorted(known[order], asked, side="right") - 1, 0)]
+    return np.asarray(np.where(known[at] == asked, at, -1), np.int64)
 
 
 def renew(model: Hybrid, data: Dataset, settings: Settings, epochs: int = EPOCHS) -> tuple[Hybrid, dict[str, dict[str, Any]]]:
