@@ -37,6 +37,7 @@ def render(facts: dict[str, Any], settings: Settings, blend: Blend) -> str:
         f"{data['sparsity']:.1%} of pairs empty), {data['items_with_text']:,} items with text.",
         *(f"- {note}" for note in facts["notes"]),
         "",
+        *_update(facts.get("update")),
         "## Convention",
         *(f"- {key}: {text}" for key, text in convention(settings, data["threshold"]).items()),
         f"- likes: {facts['split']['train']:,} train, {facts['split']['valid']:,} validation, {facts['split']['test']:,} test",
@@ -45,7 +46,7 @@ def render(facts: dict[str, Any], settings: Settings, blend: Blend) -> str:
         "| model | NDCG | users |",
         "|---|--:|--:|",
         f"| hybrid | {valid['hybrid']:.4f} | {valid['users']:,} |",
-        *(f"| {name} | {value:.4f} | {valid['judges'][name]:,} |" for name, value in ranked),
+        *(f"| {name} | {value:.4f} | {valid.get('judges', {}).get(name, valid['users']):,} |" for name, value in ranked),
         "",
         "## Blend (log-odds per standard deviation)",
         *(f"- {name}: {weight:.3f}" for name, weight in zip(blend.names, blend.weights, strict=True)),
@@ -55,3 +56,16 @@ def render(facts: dict[str, Any], settings: Settings, blend: Blend) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _update(facts: dict[str, Any] | None) -> list[str]:
+    """What an update brought in, and what in this card is still of the run that it went out from."""
+    if facts is None:
+        return []
+    return [
+        "## Update",
+        f"- of run {facts['parent']} (data {facts['parent_fingerprint'][:12]}), update number {facts['generation']}",
+        *(f"- {line}" for line in facts["told"]),
+        "- weights, calibration, standardising constants, candidates and validation figures are as that run learned them",
+        "",
+    ]

@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     for options in (_fetch_options, _prepare_options, _train_options, _recommend_options, _explain_options, _evaluate_options):
         options(add)
     _compare_options(add)
+    _update_options(add)
     _demo_options(add)
     return parser
 
@@ -167,6 +168,21 @@ def _compare_options(add: Add) -> None:
     option("--json", action="store_true", help="print JSON rows")
 
 
+def _update_options(add: Add) -> None:
+    example = "whyrec update --run runs/a --interactions new.csv --out runs/b"
+    option = add(
+        "update", _update, "Bring new events into a new run without training anew; the old run stays.", example
+    ).add_argument
+    option("--run", type=Path, required=True, help="run directory to go out from")
+    option("--interactions", type=Path, metavar="FILE", help="new events of known or new users on known items")
+    mapping = "names of your columns, as in prepare"
+    option("--map", nargs="+", action="extend", default=[], metavar="NAME=COLUMN,...", dest="mapping", help=mapping)
+    option("--feedback", action="store_true", help="take the likes and dislikes that were given in the dashboard")
+    option("--epochs", type=int, default=3, help="of factors and bert, from what they have learned (default 3)")
+    option("--out", type=Path, help="run directory to make (default: the next free name, a-2 for a)")
+    option("--json", action="store_true", help="print JSON")
+
+
 def _demo_options(add: Add) -> None:
     cli_dashboard.serving(add("dashboard", cli_dashboard.dashboard, "Open the dashboard in a browser.", cli_dashboard.EXAMPLE))
     demo = add("demo", _demo, "Fetch MovieLens-100K, train, and open the dashboard; reuses what is there.", "whyrec demo")
@@ -190,7 +206,7 @@ def _prepare(args: argparse.Namespace) -> None:
         args.interactions,
         args.items,
         args.users,
-        mapping=_pairs([pair for text in args.mapping for pair in _names(text) or []], "--map"),
+        mapping=_mapping(args.mapping),
         text=_names(args.text),
         lists=_names(args.lists) or [],
         attributes=_names(args.attributes),
@@ -291,6 +307,16 @@ def _compare(args: argparse.Namespace) -> None:
         raise UserError("--runs needs two run directories or more")
     table = compare([Run.load(path) for path in args.runs], k=args.k)
     print(table.to_json(orient="records") if args.json else table.to_string(index=False, float_format="%.4f"))
+
+
+def _update(args: argparse.Namespace) -> None:
+    from recsys_core.cli_update import update
+
+    update(args, _mapping(args.mapping))
+
+
+def _mapping(texts: Sequence[str]) -> dict[str, str]:
+    return _pairs([pair for text in texts for pair in _names(text) or []], "--map")
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -121,13 +121,13 @@ def train(
     started = time.perf_counter()
     if out.exists():
         raise UserError(f"{out} exists; choose another --out or remove it")
-    rng = _rng(settings, "split")
+    rng = rng_of(settings, "split")
     if test is None:
         split = splits.make_split(dataset, settings.split, rng)
     else:
         dataset, split = splits.given_test(dataset, test, rng)
     settings = _usable(dataset, settings, say)
-    with _workshop(out, dataset, settings, resume) as folder:
+    with workshop(out, dataset, settings, resume) as folder:
         early, late = dataset.subset(split.rows(TRAIN)), dataset.subset(split.rows(TRAIN, VALID))
         data = Materials(dataset, split, early, late, make_judge(dataset, split, early, settings))
         parts = _fit_all(data, settings, folder, say)
@@ -138,7 +138,7 @@ def train(
         whole.mkdir()
         _assemble(whole, data, settings, parts, say)
         fits = {n: {"tune": parts.tuned[n].facts["seconds"], "fit": f.facts["seconds"]} for n, f in parts.final.items()}
-        _write_manifest(whole, dataset, settings, {"total": time.perf_counter() - started, **fits})
+        write_manifest(whole, dataset, settings, {"total": time.perf_counter() - started, **fits})
         whole.rename(out)
     return run.Run.load(out)
 
@@ -189,7 +189,7 @@ def make_judge(dataset: Dataset, split: Split, early: Dataset, settings: Setting
     valid = split.rows(VALID)
     truth = dataset.subset(valid).histories()
     users = np.flatnonzero(truth.lengths > 0)
-    users = np.sort(_rng(settings, "judge").permutation(users)[: settings.tune_users])
+    users = np.sort(rng_of(settings, "judge").permutation(users)[: settings.tune_users])
     histories = early.histories()
     hides_met = settings.hide == "met"
     later = dataset.subset(valid & ~dataset.liked & hides_met).met()
@@ -209,7 +209,7 @@ def _tune(name: str, data: Dataset, judge: Judge, settings: Settings, checkpoint
     data, judge = data if cls.fits_once else _some_users(data, settings), judge.at_most(_most_judges([config]))
     given = set(settings.scorers.get(name, {}))
     if settings.tune:
-        config = cls.choose(config, data, given, _rng(settings, f"choose {name}"))
+        config = cls.choose(config, data, given, rng_of(settings, f"choose {name}"))
     best = _fit(name, config, data, settings, checkpoint)
     best_ndcg = judge.ndcg(best.scorer)
     trials = [{"config": dataclasses.asdict(config), "ndcg": best_ndcg}]
@@ -239,7 +239,7 @@ def _some_users(data: Dataset, settings: Settings) -> Dataset:
     """The data of at most `search_users` random users: enough to choose settings by."""
     if len(data.users) <= settings.search_users:
         return data
-    users = _rng(settings, "search").permutation(len(data.users))[: settings.search_users]
+    users = rng_of(settings, "search").permutation(len(data.users))[: settings.search_users]
     return data.subset(np.isin(data.interactions.user, users))
 
 
@@ -264,14 +264,14 @@ def _fit(name: str, config: Any, data: Dataset, settings: Settings, checkpoint: 
     scorer = scorer_class(name)(config)
     if hasattr(scorer, "checkpoint"):
         scorer.checkpoint = checkpoint
-    scorer.fit(data, _rng(settings, name))
+    scorer.fit(data, rng_of(settings, name))
     return Fitted(scorer, {"epochs": list(getattr(scorer, "history", [])), "seconds": time.perf_counter() - started})
 
 
 def _extend(name: str, tuned: Fitted, data: Dataset, settings: Settings) -> Fitted:
     """A scorer that is fitted once takes in what has become known; its epochs are those of the one fit."""
     started = time.perf_counter()
-    scorer = tuned.scorer.extend(data, _rng(settings, name))
+    scorer = tuned.scorer.extend(data, rng_of(settings, name))
     return Fitted(scorer, {"epochs": tuned.facts["epochs"], "seconds": time.perf_counter() - started})
 
 
@@ -295,7 +295,7 @@ def _stage(folder: Path, work: Callable[[], Fitted]) -> Fitted:
 
 def shuffle_texts(data: Dataset, settings: Settings) -> Dataset:
     """The same data with item texts and attributes dealt to the wrong items: what a text reader must not profit from."""
-    order = _rng(settings, "shuffle").permutation(len(data.items))
+    order = rng_of(settings, "shuffle").permutation(len(data.items))
     return replace(data, catalog=Catalog(data.catalog.frame.iloc[order].reset_index(drop=True)))
 
 
@@ -374,7 +374,7 @@ def _learn(
 def _rehearsed_items(early: Dataset, settings: Settings) -> NDArray[np.int64]:
     """A random tenth of the liked items, which play cold."""
     liked = np.unique(early.interactions.item[early.liked])
-    return np.sort(_rng(settings, "rehearsal").permutation(liked)[: max(1, len(liked) // 10)])
+    return np.sort(rng_of(settings, "rehearsal").permutation(liked)[: max(1, len(liked) // 10)])
 
 
 def _rehearsal_scores(
@@ -414,7 +414,7 @@ def _carry_over(learned: Blend, late: Dataset, final: Mapping[str, Fitted], sett
     """
     histories = late.histories()
     users = np.flatnonzero(histories.lengths > 0)
-    users = np.sort(_rng(settings, "constants").permutation(users)[: settings.tune_users])
+    users = np.sort(rng_of(settings, "constants").permutation(users)[: settings.tune_users])
     hidden = late.met() if settings.hide == "met" else histories
     found = {n: (m, s) for n, m, s in zip(learned.names, learned.mu, learned.sigma, strict=True)}
     refitted = {n: f.scorer for n, f in final.items() if n != "cold" and not f.scorer.fits_once}
@@ -428,12 +428,14 @@ def _scorers(fitted: Mapping[str, Fitted]) -> dict[str, Scorer]:
     return {name: f.scorer for name, f in fitted.items()}
 
 
-def _rng(settings: Settings, name: str) -> np.random.Generator:
+def rng_of(settings: Settings, name: str) -> np.random.Generator:
     """A generator of its own for each named step, so that a resumed training draws the same numbers."""
     return np.random.default_rng([settings.seed, zlib.crc32(name.encode())])
 
 
-def _write_manifest(whole: Path, dataset: Dataset, settings: Settings, seconds: dict[str, Any]) -> None:
+def write_manifest(
+    whole: Path, dataset: Dataset, settings: Settings, seconds: dict[str, Any], more: Mapping[str, Any] | None = None
+) -> None:
     """Written last; with one seed two trainings differ in its date, versions and seconds, and nowhere else."""
     manifest = {
         "schema": run.SCHEMA,
@@ -444,13 +446,14 @@ def _write_manifest(whole: Path, dataset: Dataset, settings: Settings, seconds: 
         "git": run.commit(),
         "versions": {"python": platform.python_version()}
         | {n: run.version_of(n) for n in ("whyrec", "numpy", "torch", "transformers")},
+        **(more or {}),
         "files": run.checksums(whole),
     }
     (whole / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def _workshop(out: Path, dataset: Dataset, settings: Settings, resume: bool) -> Iterator[Path]:
+def workshop(out: Path, dataset: Dataset, settings: Settings, resume: bool) -> Iterator[Path]:
     """The folder beside `out` that holds finished stages; locked while in use, removed once the run is whole."""
     folder = out.with_name(f".{out.name}.partial")
     key = {"fingerprint": dataset.fingerprint, "settings": dump_settings(settings)}

@@ -40,6 +40,7 @@ LAYERS = [
         "explain",
         "testing",
         "feedback",
+        "update",
         "overview",
         "side_by_side",
         "definitions",
@@ -47,7 +48,7 @@ LAYERS = [
         "whatif",
         "new_item",
     },
-    {"cli", "cli_explain", "cli_dashboard"},
+    {"cli", "cli_explain", "cli_dashboard", "cli_update"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 PURE = ("metrics", "rerank", "explain/game", "explain/exact", "explain/explainers")

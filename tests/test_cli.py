@@ -124,6 +124,17 @@ def test_bad_users_weights_and_k_are_named(run: Path, capsys: pytest.CaptureFixt
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     commands = next(a for a in build_parser()._actions if a.dest == "command" or (hasattr(a, "choices") and a.choices)).choices
-    assert set(commands) == {"fetch", "prepare", "train", "recommend", "explain", "evaluate", "compare", "dashboard", "demo"}
+    assert set(commands) == {
+        "fetch",
+        "prepare",
+        "train",
+        "recommend",
+        "explain",
+        "evaluate",
+        "compare",
+        "update",
+        "dashboard",
+        "demo",
+    }
     for parser in commands.values():
         assert "example:\n  whyrec" in parser.format_help()

@@ -77,6 +77,36 @@ def events_in(dataset: Dataset, events: Table) -> Interactions:
     return _interactions(_merge(events, frame, "error")[0] if _repeats(frame, len(dataset.items)) else frame)
 
 
+def more_events(dataset: Dataset, events: Table) -> tuple[Interactions, Vocabulary, int]:
+    """Events to add to a data set, (user, item) once each; the users, known ones first; how many rows a later one replaced.
+
+    Raises UserError on an item that the data set does not have, or on a missing column that it needs.
+    """
+    rows, seen = ids(events, "item_id")
+    codes = dataset.items.find(seen)
+    if (strange := np.flatnonzero(codes < 0)).size:
+        named = ", ".join(repr(seen[n]) for n in strange[:5]) + (", ..." if len(strange) > 5 else "")
+        what = f"{len(strange):,} unknown item{'s' if len(strange) > 1 else ''} ({named}): only known items can be updated"
+        row = int(np.argmax(codes[rows] < 0))
+        raise events.bad(row, "item_id", f"{what}; train anew with them in the items file, or take their rows out")
+    if dataset.threshold is not None and "value" not in events:
+        raise events.lacks("value", f"which the run's threshold {dataset.threshold:g} needs; add --map value=COLUMN")
+    timed = dataset.interactions.time is not None
+    if timed and "time" not in events:
+        raise events.lacks("time", "which the run's data have; add --map time=COLUMN")
+    user_rows, user_ids = ids(events, "user_id")
+    users = with_users(dataset.users, user_ids)
+    frame = _frame(events, users.find(user_ids)[user_rows], codes[rows])
+    merged = _merge(events, frame, "last")[0]
+    found = _interactions(merged if timed else merged.drop(columns="time", errors="ignore"))
+    return found, users, len(frame) - len(merged)
+
+
+def with_users(users: Vocabulary, seen: Iterable[str]) -> Vocabulary:
+    """The same users and, behind them, those seen who are new."""
+    return Vocabulary.of([*users.ids, *sorted(set(seen).difference(users.ids), key=lambda i: (len(i), i))])
+
+
 def _frame(events: Table, user: NDArray[np.int64], item: NDArray[np.int64]) -> pd.DataFrame:
     """user, item, value [, time] of each row of the file; the index stays the row in the file."""
     value = numbers(events, "value").astype(np.float32) if "value" in events else np.ones(len(events), np.float32)

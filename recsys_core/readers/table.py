@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recsys_core.data import Dataset, Interactions
+from recsys_core.data import Dataset, Interactions, Vocabulary
 from recsys_core.errors import UserError, unknown
-from recsys_core.readers._build import build, events_in
+from recsys_core.readers._build import build, events_in, more_events
 from recsys_core.readers._columns import ids, numbers
 from recsys_core.readers._files import Table, near, read_table
 
@@ -94,6 +94,18 @@ def read_events(path: str | Path, dataset: Dataset) -> Interactions:
     Raises UserError as `read_tables` does, and on a user or item that the data set does not have.
     """
     return events_in(dataset, _canonical("interactions", read_table(path), {}))
+
+
+def read_more(
+    path: str | Path, dataset: Dataset, mapping: Mapping[str, str] | None = None
+) -> tuple[Interactions, Vocabulary, int]:
+    """Events of known and new users to add to a data set: these, the users with the new ones last, and repeated rows merged.
+
+    Raises UserError as `read_tables` does, on unknown items, and without a value or time that the data set has.
+    """
+    table, mapping = read_table(path), dict(mapping or {})
+    _check_mapping(mapping, {"interactions": table})
+    return more_events(dataset, _canonical("interactions", table, mapping))
 
 
 def read_column(path: str | Path, name: str) -> list[str]:

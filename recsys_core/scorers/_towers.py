@@ -165,6 +165,12 @@ class Trainer:
                 groups.append({"names": [f"encoder.{name}"], "params": [p], "lr": c.lr_encoder * 0.9 ** (depth - height)})
         return groups
 
+    def start_from(self, heads: Arrays, vectors: NDArray[np.float32]) -> None:
+        """Go on from trained heads, by name, which read the text vectors (n_items, d) along the axes they were trained on."""
+        for name, value in heads.items():
+            self.heads[name].data.copy_(self.bank.new_tensor(value))
+        self.bank = whitened(self.heads, self.bank.new_tensor(vectors))
+
     def run(self, checkpoint: Path | None = None, key: str = "") -> None:
         """Train until the validation NDCG@10 stops rising or the epochs are over, then take back the best epoch's weights.
 

@@ -57,6 +57,18 @@ class Scorer(ABC):
         """A scorer of the same settings that knows more data, this one unchanged; those that `fits_once` keep what was costly."""
         return type(self)(self.config).fit(dataset, rng)
 
+    @property
+    def renewal(self) -> str:
+        """What `renew` does, in words."""
+        return "kept; what finds its short-lists fitted anew" if self.fits_once else "fitted anew, exact"
+
+    def renew(self, dataset: Dataset, rng: np.random.Generator, epochs: int) -> Self:
+        """A scorer of the same settings that knows the enlarged `dataset`, this one unchanged.
+
+        In closed form that is a new fit, so exact; what learns in steps goes on from its arrays for `epochs` of them.
+        """
+        return self.extend(dataset, rng)
+
     def shortlist(self, histories: Histories, hidden: Histories) -> NDArray[np.int64] | None:
         """The only items of each row that are scored, (n_rows, M), most promising first, -1 behind the end; None: no limit."""
         return None

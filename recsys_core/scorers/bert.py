@@ -133,6 +133,40 @@ class Model(Scorer, TextReader):
             vectors = encoder.encode(texts, max_length=c.max_length)
         self._store(vectors, trainer.arrays())
 
+    @property
+    def renewal(self) -> str:
+        return "warm start of the towers, the encoder kept" if "whiten_" in vars(self) else "kept: it learned nothing from likes"
+
+    def renew(self, dataset: Dataset, rng: np.random.Generator, epochs: int) -> Self:
+        """The towers go on for so many epochs, the last being taken: all likes are trained on, none is left to choose by."""
+        model, vectors = copy.copy(self), np.nan_to_num(self.text_vectors_)
+        has_text = ~np.asarray(np.isnan(self.text_vectors_).any(axis=1))
+        likes = dataset.histories()
+        likes = likes.keep(has_text[likes.items])
+        if "whiten_" not in vars(self) or not (likes.lengths >= 2).any():
+            return model
+        config = dataclasses.replace(self.config, epochs=epochs, held_out=0)
+        trainer = Trainer(config, likes, vectors, has_text, rng)
+        trainer.start_from(self._heads(np.bincount(likes.items, minlength=len(vectors)) > 0), vectors)
+        trainer.run()
+        model.history = trainer.history
+        model._store(self.text_vectors_, trainer.arrays())
+        return model
+
+    def _heads(self, liked: NDArray[np.bool_]) -> Arrays:
+        """The towers' arrays; what an item has of its own is what its text does not say, 0 if it is not `liked` (n_items,)."""
+        names = ("shift_", "whiten_", "user_weight_", "item_weight_", "centre_")
+        heads: Arrays = {name: vars(self)[name] for name in names}
+        if self.config.ids:
+            parts, items, _ = _towers(heads, np.nan_to_num(self.text_vectors_))
+            own = {
+                "user_ids_": self.history_vectors_ - parts,
+                "item_ids_": self.item_vectors_ - items,
+                "bias_ids_": self.bias_ - self.item_vectors_ @ heads["centre_"],
+            }
+            heads |= {name: np.nan_to_num(value) * liked.reshape(-1, *[1] * (value.ndim - 1)) for name, value in own.items()}
+        return heads
+
     def _store(self, vectors: NDArray[np.float32], heads: Arrays) -> None:
         self.text_vectors_ = vectors
         self.history_vectors_, self.item_vectors_, bias = _towers(heads, np.nan_to_num(vectors))

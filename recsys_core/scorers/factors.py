@@ -6,7 +6,7 @@ In: liked interactions. Out: item vectors V, and how a history becomes a vector 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -82,10 +82,28 @@ class Model(Scorer):
         if self.config.loss == "bce" and self.config.solver != "torch":
             raise UserError("factors: loss 'bce' needs solver = 'torch'")
         histories = dataset.histories()
+        return self._take(histories, lambda: solvers[self.config.solver](self.config, histories, rng))
+
+    @property
+    def renewal(self) -> str:
+        return "warm start"
+
+    def renew(self, dataset: Dataset, rng: np.random.Generator, epochs: int) -> Self:
+        """As many sweeps (of solver "torch": rounds through all users) from the present vectors, an item's first likes from 0."""
+        config, histories = self.config, dataset.histories()
+        start = np.nan_to_num(self.item_vectors_).astype(np.float64)
+        model = type(self)(config)
+        if config.solver != "torch":
+            return model._take(histories, lambda: _sweeps(config, histories.csr(), start, epochs))
+        steps = epochs * -(-int((histories.lengths > 0).sum()) // config.batch_size)
+        return model._take(histories, lambda: _by_gradient(replace(config, steps=steps), histories, rng, start))
+
+    def _take(self, histories: Histories, solve: Callable[[], Floats]) -> Self:
+        """The solved vectors of the liked items, and the fold-in that fits them."""
         liked, _ = most_liked(histories, histories.n_items)
         self.item_vectors_ = np.full((histories.n_items, self.config.dim), np.nan, np.float32)
         with threadpool_limits(1, "blas"):  # the systems are small: a second thread costs more than it brings
-            self.item_vectors_[liked] = solvers[self.config.solver](self.config, histories, rng)[liked]
+            self.item_vectors_[liked] = solve()[liked]
         some = histories[np.flatnonzero(histories.lengths)[:MOST_FOLDED]]
         self.metric_ = np.linalg.lstsq(self._sums(some), self._minimisers(some), rcond=None)[0].astype(np.float32)
         return self
@@ -162,9 +180,13 @@ def _fold_in_bce(config: FactorsConfig, v: Floats, x: csr_array, steps: int = 6)
 def _by_als(config: FactorsConfig, histories: Histories, rng: np.random.Generator) -> Floats:
     """Alternating exact solutions from a truncated SVD: it needs few sweeps, and never collapses as small random starts can."""
     x = histories.csr()
-    v = _svd_start(x, config.dim)
+    return _sweeps(config, x, _svd_start(x, config.dim), config.sweeps)
+
+
+def _sweeps(config: FactorsConfig, x: csr_array, v: Floats, n: int) -> Floats:
+    """`n` times the users' exact solutions for the item vectors v (n_items, dim), and the items' for those."""
     by_item = csr_array(x.T)
-    for _ in range(config.sweeps):
+    for _ in range(n):
         v = _fold_in_mse(config, _fold_in_mse(config, v, x), by_item)
     return v
 
@@ -196,7 +218,7 @@ def _by_implicit(config: FactorsConfig, histories: Histories, rng: np.random.Gen
     return np.array(model.item_factors, dtype=np.float64)
 
 
-def _by_gradient(config: FactorsConfig, histories: Histories, rng: np.random.Generator) -> Floats:
+def _by_gradient(config: FactorsConfig, histories: Histories, rng: np.random.Generator, start: Floats | None = None) -> Floats:
     """Adam on the item vectors alone: each step folds a batch of users in, exactly, and then moves the items.
 
     The users' vectors are the minimisers given V, so this is the gradient of the loss after folding in (variable projection,
@@ -205,7 +227,8 @@ def _by_gradient(config: FactorsConfig, histories: Histories, rng: np.random.Gen
     """
     import torch
 
-    start = _svd_start(histories.csr(), config.dim) + rng.normal(0, 0.01, (histories.n_items, config.dim))
+    if start is None:
+        start = _svd_start(histories.csr(), config.dim) + rng.normal(0, 0.01, (histories.n_items, config.dim))
     items = torch.nn.Parameter(torch.from_numpy(start.astype(np.float32)))
     optimiser = torch.optim.Adam([items], lr=config.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
