@@ -39,6 +39,18 @@ def _language() -> str:
 strings.follow(_language)
 
 
+def read_only() -> bool:
+    """Was the dashboard started so that nothing can be saved?"""
+    return os.environ.get("WHYREC_READ_ONLY") == "1"
+
+
+def reader() -> str:
+    """Who is signed in, by e-mail or else name; "" if signing in is not asked for."""
+    if not os.environ.get("WHYREC_LOGIN") or not st.user.is_logged_in:
+        return ""
+    return str(st.user.get("email") or st.user.get("name") or st.user.get("sub") or "")
+
+
 @dataclass(frozen=True)
 class Choice:
     """What the page is about: a run, a person, K, and the blend as the sliders have it."""

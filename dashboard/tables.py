@@ -113,10 +113,12 @@ def safe_csv(frame: pd.DataFrame) -> str:
     for name in text.columns:
         if not pd.api.types.is_numeric_dtype(text[name]) and not pd.api.types.is_bool_dtype(text[name]):
             text[name] = text[name].map(_guarded)
-    return text.rename(columns=_guarded).to_csv(index=False)
+    return text.rename(columns=_guarded).to_csv(index=False, lineterminator="\r\n")  # so a cell with either sign is quoted
 
 
 def _guarded(cell: Any) -> str:
+    if not isinstance(cell, tuple | list) and pd.isna(cell):
+        return ""
     words = "|".join(cell) if isinstance(cell, tuple | list) else str(cell)
     return f"'{words}" if words.lstrip(" ").startswith(FORMULA) else words
 

@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     for options in (_fetch_options, _prepare_options, _train_options, _recommend_options, _explain_options, _evaluate_options):
         options(add)
     _compare_options(add)
+    _feedback_options(add)
     _dashboard_options(add)
     return parser
 
@@ -162,6 +163,19 @@ def _compare_options(add: Add) -> None:
     option("--runs", type=Path, nargs="+", required=True, help="the first is what the others are compared with")
     option("--k", type=int, default=10)
     option("--json", action="store_true", help="print JSON rows")
+
+
+def _feedback_options(add: Add) -> None:
+    from recsys_core.cli_feedback import feedback, forget
+
+    example = "whyrec feedback --runs runs --export feedback.csv"
+    option = add("feedback", feedback, "Count and export what people said in the dashboard.", example).add_argument
+    option("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
+    option("--export", type=Path, metavar="FILE", help=".csv: every row, cells that a spreadsheet would run guarded")
+    example = "whyrec forget --runs runs --user 196"
+    option = add("forget", forget, "Remove what was recorded of a user, and explanations kept of them.", example).add_argument
+    option("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
+    option("--user", required=True, help="user id")
 
 
 def _dashboard_options(add: Add) -> None:

@@ -40,7 +40,7 @@ LAYERS = [
         "testing",
         "feedback",
     },
-    {"cli", "cli_explain"},
+    {"cli", "cli_explain", "cli_feedback"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 PURE = ("metrics", "rerank", "explain/game", "explain/exact", "explain/explainers")

@@ -76,7 +76,8 @@ class Pair:
 
 def pair(run: Run, person: Person, item: str) -> Pair:
     """Raises UserError for an unknown item."""
-    about = answer.subject(run, person.user, item)
+    (code,) = run.dataset.items.codes([item], "item")
+    about = answer.subject_of(run, person.row, person.hidden, int(code))
     _ = about.shares
 
     def without(mask: bytes) -> Scores:
