@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from recsys_core import browse
+from recsys_core import browse, feedback
 from recsys_core.browse import Found, Headline, Person
 from recsys_core.errors import UserError
 from recsys_core.explain import faithfulness
@@ -20,6 +20,7 @@ from recsys_core.explain.faithfulness import Scoreboard
 from recsys_core.explain.pair import Pair
 from recsys_core.run import Run, find_runs
 
+Ids = tuple[str, ...]
 MATCHES = 100  # users or items shown for a search; the browser gets no more however many there are
 
 
@@ -49,8 +50,8 @@ def _run(path: str, stamp: str) -> Run:
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _person(path: str, stamp: str, user: str) -> Person:
-    return browse.person(_run(path, stamp), user)
+def _reacted(path: str, stamp: str, user: str, likes: Ids, dislikes: Ids) -> Person:
+    return feedback.reacted(_run(path, stamp), user, likes, dislikes)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -97,8 +98,8 @@ def calibration(run: Run) -> tuple[float, int] | None:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _pair(path: str, stamp: str, user: str, item: str) -> Pair:
-    return pairs.pair(_run(path, stamp), _person(path, stamp, user), item)
+def _pair(path: str, stamp: str, user: str, item: str, likes: Ids, dislikes: Ids) -> Pair:
+    return pairs.pair(_run(path, stamp), _reacted(path, stamp, user, likes, dislikes), item)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -114,8 +115,24 @@ def scoreboard(run: Run) -> Scoreboard | None:
     return _scoreboard(str(run.path), stamp(run.path))
 
 
+def feedback_file() -> Path:
+    """Verdicts and reactions of this folder of runs."""
+    where = folder()
+    assert where is not None  # there is a run, so there is a folder
+    return feedback.file_of(where)
+
+
+def reactions(run: Run, user: str) -> tuple[Ids, Ids]:
+    """Likes and dislikes that count for a user now; none if the file cannot be read, which the page User says."""
+    try:
+        return feedback.usable(run, feedback.reactions(feedback_file(), user, data=run.dataset.name))
+    except UserError:
+        return (), ()
+
+
 def person(run: Run, user: str) -> Person:
-    return _person(str(run.path), stamp(run.path), user)
+    """With the reactions that have been recorded, by any session."""
+    return _reacted(str(run.path), stamp(run.path), user, *reactions(run, user))
 
 
 def search_users(run: Run, query: str) -> Found:
@@ -129,4 +146,4 @@ def search_items(run: Run, query: str) -> Found:
 
 
 def pair(run: Run, user: str, item: str) -> Pair:
-    return _pair(str(run.path), stamp(run.path), user, item)
+    return _pair(str(run.path), stamp(run.path), user, item, *reactions(run, user))

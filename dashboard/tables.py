@@ -26,7 +26,7 @@ def list_view(frame: pd.DataFrame) -> pd.DataFrame:
     tags = [[*([plain("list.cold")] if cold else []), *tags] for cold, tags in zip(frame["cold"], frame["tags"], strict=True)]
     moves = [move(r, was, new) for r, was, new in zip(frame["rank"], frame["learned_rank"], frame["new"], strict=True)]
     percent = (100 * frame["probability"]).to_numpy()
-    columns = {"move": moves, "tags": pd.Series(tags, dtype=object), "percent": percent, "bar": bar_images(frame)}
+    columns: dict[str, Any] = {"move": moves, "tags": pd.Series(tags, dtype=object), "percent": percent, "bar": bar_images(frame)}
     columns["why"] = [plain("why.button")] * len(frame)
     return frame[["rank", "title", "year"]].assign(**columns)
 

@@ -1,4 +1,4 @@
-"""What people say of lists and explanations: verdicts with a note, and likes, dislikes and clicks; one SQLite file beside the runs.
+"""What people say of lists and explanations: verdicts with a note, and likes, dislikes and clicks; a SQLite file beside the runs.
 
 Rows are only ever added (an undo is a row), but for `forget`. Any number of processes may write at once (write-ahead log). What
 is read from the file is text of strangers: escape it.
@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import W_OK, access
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recsys_core.browse import Person, person_of
+from recsys_core.browse import Person, person, person_of
 from recsys_core.data import Histories, Interactions, histories_of
 from recsys_core.errors import UserError, unknown
 
@@ -80,7 +80,7 @@ def file_of(runs: Path) -> Path:
 
 
 def record(path: Path, said: Verdict) -> int:
-    """Keep a verdict; its number. Raises UserError for an unknown verdict, a note that is too long, or a file that is not ours."""
+    """Keep a verdict; its number. Raises UserError for an unknown verdict, too long a note, or a file that is not ours."""
     if said.verdict not in VERDICTS:
         raise unknown("verdict", said.verdict, VERDICTS)
     if len(said.note) > LONGEST:
@@ -210,13 +210,13 @@ def _create(path: Path, base: sqlite3.Connection) -> None:
 
 # Reading.
 
+_PAIR = ("user_id", "item_id")
 COLUMNS = {
-    "verdict": [
+    "verdict": (
         "id",
         "time",
         "run",
-        "user_id",
-        "item_id",
+        *_PAIR,
         "title",
         "verdict",
         "note",
@@ -226,8 +226,8 @@ COLUMNS = {
         "probability",
         "author",
         "of",
-    ],
-    "reaction": ["id", "time", "data", "run", "user_id", "item_id", "reaction", "author"],
+    ),
+    "reaction": ("id", "time", "data", "run", *_PAIR, "reaction", "author"),
 }
 
 
@@ -237,13 +237,13 @@ def rows(path: Path, table: str, **where: str) -> pd.DataFrame:
     if bad := set(where) - set(names):
         raise ValueError(f"no column {bad}")  # names are ours, values are bound
     if not path.exists():
-        return pd.DataFrame(columns=names)
+        return pd.DataFrame(columns=list(names))
     condition = " AND ".join(f"{name} = ?" for name in where) or "1"
     with _told(path), _open(path, write=False) as base:
         if not _is_ours(path, base):
-            return pd.DataFrame(columns=names)
+            return pd.DataFrame(columns=list(names))
         found = base.execute(f"SELECT {', '.join(names)} FROM {table} WHERE {condition} ORDER BY id", tuple(where.values()))
-        return pd.DataFrame(found.fetchall(), columns=names)
+        return pd.DataFrame(found.fetchall(), columns=list(names))
 
 
 def verdicts(path: Path, **where: str) -> pd.DataFrame:
@@ -281,8 +281,18 @@ def export(path: Path) -> pd.DataFrame:
     done = rows(path, "reaction").rename(columns={"reaction": "what"}).assign(kind="reaction")
     names = ["kind", "id", "time", "data", "run", "user_id", "item_id", "title", "what", "note", "shown", "weights"]
     names += ["rank", "probability", "author", "of"]
-    parts = [part.reindex(columns=names).astype(object) for part in (said, done) if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=names)
+    parts = [part.reindex(columns=list(names)).astype(object) for part in (said, done) if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(names))
+
+
+def filtered(found: pd.DataFrame, *, run: str = "", verdict: str = "", author: str = "", text: str = "") -> pd.DataFrame:
+    """Those of a run, a verdict, an author, and with a text in user, item, title or note (case ignored); "" = any."""
+    kept = np.ones(len(found), bool)
+    for name, wanted in (("run", run), ("verdict", verdict), ("author", author)):
+        kept &= (found[name] == wanted).to_numpy() | (not wanted)
+    words = text.strip().casefold()
+    held = [words in f"{row.user_id}\n{row.item_id}\n{row.title}\n{row.note}".casefold() for row in found.itertuples()]
+    return found[kept & np.array(held, bool)].reset_index(drop=True)
 
 
 # Counting.
@@ -387,6 +397,8 @@ def usable(run: Run, standing: Mapping[str, str]) -> tuple[tuple[str, ...], tupl
 
 def reacted(run: Run, user: str, likes: Sequence[str], dislikes: Sequence[str]) -> Person:
     """The user as the model sees them after their reactions; nothing is trained. Raises UserError for unknown ids."""
+    if not likes and not dislikes:
+        return person(run, user)
     codes = run.dataset.users.codes([user], "user")
     liked, disliked = (list(run.dataset.items.codes(list(ids), "item")) for ids in (likes, dislikes))
     timed = run.known.interactions.time is not None
@@ -418,7 +430,7 @@ def queue(run: Run, done: pd.DataFrame, n: int) -> pd.DataFrame:
     known = run.histories.lengths > 0
     order = np.random.default_rng(run.settings.seed).permutation(np.flatnonzero(known))
     seen = set(zip(done["user_id"], done["item_id"], strict=True))
-    found: list[dict[str, object]] = []
+    found: list[dict[Any, Any]] = []
     for start in range(0, len(order), n):
         users = [str(u) for u in run.dataset.users.ids[order[start : start + n]]]
         lists = recommend_users(run, users, k=1)[["user_id", "item_id", "rank", "probability"]]
@@ -426,5 +438,4 @@ def queue(run: Run, done: pd.DataFrame, n: int) -> pd.DataFrame:
         if len(found) >= n:
             break
     frame = pd.DataFrame(found[:n], columns=["user_id", "item_id", "rank", "probability"])
-    titles = run.dataset.catalog.titles[run.dataset.items.codes(list(frame["item_id"]), "item")] if len(frame) else []
-    return frame.assign(title=titles)
+    return frame.assign(title=run.dataset.catalog.titles[run.dataset.items.codes(list(frame["item_id"]), "item")])

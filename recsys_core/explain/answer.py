@@ -132,8 +132,8 @@ def _folder(past: Histories) -> Path:
 
 
 def forget(histories: Iterable[Histories]) -> int:
-    """Remove what is kept of explanations of these histories (one row each); how many. So goes what an earlier version kept in one
-    folder for everybody: whose it is cannot be told, and it can be computed again."""
+    """Remove what is kept of explanations of these histories (one row each); how many. What an earlier version
+    kept in one folder for everybody goes too: whose it is cannot be told, and it can be computed again."""
     gone = 0
     for folder in {_folder(past) for past in histories}:
         gone += len([*folder.glob("*")])
