@@ -19,11 +19,9 @@ def columns(ids: tuple[str, ...]) -> dict[str, Any]:
     """Buttons for `st.dataframe`; none where nothing can be saved."""
     if state.read_only():
         return {}
-    button = st.column_config.ButtonColumn
+    how: dict[str, Any] = {"width": 44, "type": "tertiary", "on_click": state_reactions.clicked}
     return {
-        kind: button(
-            "", width=44, type="tertiary", on_click=state_reactions.clicked, args=(kind, ids), key=key, help=t(f"react.{kind}")
-        )
+        kind: st.column_config.ButtonColumn("", args=(kind, ids), key=key, help=t(f"react.{kind}"), **how)
         for kind, key in state_reactions.CLICKS.items()
     }
 
@@ -45,29 +43,14 @@ def note(now: Choice) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="reactions"):
         n = {kind: list(found.values()).count(kind) for kind in ICONS}
+        how: dict[str, Any] = {"on_click": state_reactions.undo, "icon": ":material/undo:", "disabled": state.read_only()}
         st.markdown(t("react.count.one" if len(found) == 1 else "react.count", n=len(found), **n))
-        locked = state.read_only()
-        st.button(
-            plain("react.undo"),
-            key="undo all",
-            on_click=state_reactions.undo,
-            args=(tuple(found),),
-            icon=":material/undo:",
-            disabled=locked,
-        )
+        st.button(plain("react.undo"), key="undo all", args=(tuple(found),), **how)
         with st.popover(plain("react.which"), icon=":material/list:"):
             for item, (kind, title) in shown(now, found).items():
                 left, right = st.columns([4, 1], vertical_alignment="center")
                 left.text(plain(f"react.{kind}.of", title=explain_charts.cut(title, 60)))
-                right.button(
-                    "",
-                    key=f"undo {item}",
-                    icon=":material/undo:",
-                    help=t("react.undo.one"),
-                    on_click=state_reactions.undo,
-                    args=((item,),),
-                    disabled=locked,
-                )
+                right.button("", key=f"undo {item}", help=t("react.undo.one"), args=((item,),), **how)
             if len(found) > MOST:
                 st.caption(t("react.more", n=len(found) - MOST))
     st.caption(t("react.says"))

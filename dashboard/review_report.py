@@ -36,7 +36,8 @@ def _page(found: pd.DataFrame, most: int, facts: Mapping[str, object]) -> str:
     said = frame.assign(**{plain(HEADS["verdict"]): [plain(f"review.{v}") for v in found["verdict"].head(most)]})
     told = plain("reviews.report.caption", shown=len(frame), n=len(found))
     table = f'<div class="scroll">{explain_charts.table(said.astype(object), len(said))}</div>'
-    body = f'<section><h2>{report.escaped(plain("reviews.table"))}</h2>{table}<p class="caption">{report.escaped(told)}</p></section>'
+    heading, caption = report.escaped(plain("reviews.table")), report.escaped(told)
+    body = f'<section><h2>{heading}</h2>{table}<p class="caption">{caption}</p></section>'
     return report.shell(title, [head], [body], facts)
 
 

@@ -41,7 +41,7 @@ def undo(items: tuple[str, ...]) -> None:
 
 
 def standing(run: Run, user: str) -> tuple[dict[str, str], str]:
-    """Of each item that the user reacted to, how, the latest first; and what is wrong with the file or the last write ("" = nothing)."""
+    """Of each item that the user reacted to, how, the latest first; and what failed ("" = nothing)."""
     failed = str(st.session_state.get("reaction failed", ""))
     try:
         net = feedback.reactions(runs.feedback_file(), user, data=run.dataset.name)

@@ -292,7 +292,8 @@ def filtered(found: pd.DataFrame, *, run: str = "", verdict: str = "", author: s
         kept &= (found[name] == wanted).to_numpy() | (not wanted)
     words = text.strip().casefold()
     held = [words in f"{row.user_id}\n{row.item_id}\n{row.title}\n{row.note}".casefold() for row in found.itertuples()]
-    return found[kept & np.array(held, bool)].reset_index(drop=True)
+    frame: pd.DataFrame = found[kept & np.array(held, bool)]
+    return frame.reset_index(drop=True)
 
 
 # Counting.

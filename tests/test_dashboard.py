@@ -324,6 +324,7 @@ def test_strings_are_all_used() -> None:
         "why.changes.",
         "why.ask.",
     )
+    built += ("react.", "review.", "reviews.head.")
     built += ("page.", "verdict.", "tile.higher", "tile.lower", "tile.neither", "movers.gain", "movers.lose")
     built += tuple(f"pareto.{key}" for key in ("front", "mix", "rerank", "learned", "chosen", "here"))
     built += tuple(f"column.{key}" for key in ("metric", "verdict", "n", "formula", "range", "source"))
