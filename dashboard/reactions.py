@@ -19,7 +19,7 @@ def columns(ids: tuple[str, ...]) -> dict[str, Any]:
     """Buttons for `st.dataframe`; none where nothing can be saved."""
     if state.read_only():
         return {}
-    how: dict[str, Any] = {"width": 44, "type": "tertiary", "on_click": state_reactions.clicked}
+    how: dict[str, Any] = {"width": 36, "type": "tertiary", "on_click": state_reactions.clicked}
     return {
         kind: st.column_config.ButtonColumn("", args=(kind, ids), key=key, help=t(f"react.{kind}"), **how)
         for kind, key in state_reactions.CLICKS.items()
@@ -28,6 +28,8 @@ def columns(ids: tuple[str, ...]) -> dict[str, Any]:
 
 def labels(view: pd.DataFrame) -> pd.DataFrame:
     """The list with the buttons' signs."""
+    if state.read_only():
+        return view
     return view.assign(**{kind: [icon] * len(view) for kind, icon in ICONS.items()})
 
 
