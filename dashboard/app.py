@@ -37,6 +37,7 @@ SCREENS = (
     Screen("whatif", "science"),
     Screen("compare", "compare_arrows", user=False),
     Screen("faithfulness", "verified", user=False),
+    Screen("reviews", "rate_review", user=False),
     Screen("definitions", "menu_book", run=False, user=False),
 )
 

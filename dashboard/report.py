@@ -81,6 +81,11 @@ def report_html(
     if len({(e.user, e.item) for e in explanations}) > 1:
         raise ValueError("a report is about one user and one item")
     sections = [_section(e, text) for e in explanations] + [_extra(*one) for one in extra]
+    return shell(title, [_header(explanations, title, sentence, notes)], sections, facts)
+
+
+def shell(title: str, header: Sequence[str], sections: Sequence[str], facts: Mapping[str, object]) -> str:
+    """A page of parts that are HTML already; plotly.js comes along if one of them is a chart. Raises UserError over 5 MB."""
     library = _library() if any('<div class="chart"' in section for section in sections) else ""
     allowed = " ".join(f"'sha256-{_hash(script)}'" for script in (JS, get_plotlyjs())) if library else "'none'"
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {allowed}; base-uri 'none'"
@@ -88,12 +93,12 @@ def report_html(
         f'<!doctype html>\n<html lang="{LANG[language()]}"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}; form-action \'none\'">',
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">',
-        f'<meta name="referrer" content="no-referrer"><title>{_text(title)}</title>',
+        f'<meta name="referrer" content="no-referrer"><title>{escaped(title)}</title>',
         f"<style>{CSS.replace('FONT', FONT)}</style></head>",
     ]
-    failed, waiting = html.escape(plain("report.undrawn")), _text(plain("report.drawing"))
+    failed, waiting = html.escape(plain("report.undrawn")), escaped(plain("report.drawing"))
     told = f'<p class="note" id="drawing" role="status" data-failed="{failed}">{waiting}</p>' if library else ""
-    body = [_header(explanations, title, sentence, notes), told, *sections, _footer(facts)]
+    body = [*header, told, *sections, _footer(facts)]
     tail = f'<script type="text/plain" id="library">{library}</script><script>{JS}</script>' if library else ""
     page = "\n".join([*head, f"<body><main>{''.join(body)}</main>{tail}</body></html>\n"])
     if (size := len(_bytes(page))) >= MOST:
@@ -163,7 +168,7 @@ def of_pair(
 
 
 def _header(explanations: Sequence[Explanation], title: str, sentence: str, notes: Sequence[str]) -> str:
-    lines = [f"<h1>{_text(title)}</h1>"]
+    lines = [f"<h1>{escaped(title)}</h1>"]
     if explanations:
         e = explanations[0]
         shown = {
@@ -173,25 +178,25 @@ def _header(explanations: Sequence[Explanation], title: str, sentence: str, note
             "report.user": e.user,
         }
         stats = "".join(
-            f"<div><dt>{_text(plain(key))}</dt><dd>{_text(value)}</dd></div>" for key, value in shown.items() if value
+            f"<div><dt>{escaped(plain(key))}</dt><dd>{escaped(value)}</dd></div>" for key, value in shown.items() if value
         )
         lines.append(f'<dl class="stats">{stats}</dl>')
-    lines += [f'<p class="lead">{_text(sentence)}</p>'] if sentence else []
-    lines += [f'<p class="note">{_text(note)}</p>' for note in notes]
+    lines += [f'<p class="lead">{escaped(sentence)}</p>'] if sentence else []
+    lines += [f'<p class="note">{escaped(note)}</p>' for note in notes]
     return f"<header>{''.join(lines)}</header>"
 
 
 def _section(e: Explanation, text: str) -> str:
     """What was asked, the answer in a line, the chart, its table, and how far to trust it."""
     asked = plain(ASKS[e.question]) if e.question in ASKS else plain("report.other", question=e.question)
-    lines = [f"<h2>{_text(asked)}</h2>", f'<p class="says">{_text(plain(SAYS.get(e.question, "report.says.other")))}</p>']
-    lines.append(f'<p class="answer">{_text(answer_line(e))}</p>')
+    lines = [f"<h2>{escaped(asked)}</h2>", f'<p class="says">{escaped(plain(SAYS.get(e.question, "report.says.other")))}</p>']
+    lines.append(f'<p class="answer">{escaped(answer_line(e))}</p>')
     if e.players:
         if e.question == "words" and text:
             lines.append(f'<div class="words">{charts.highlighted(e, text)}</div>')
         flat = e.question in ("history", "words")
         lines.append(_chart(charts.bars(e) if flat else charts.waterfall(e), asked))
-        lines.append(f'<p class="caption">{_text(sum_line(e, flat))}</p>')
+        lines.append(f'<p class="caption">{escaped(sum_line(e, flat))}</p>')
     return f"<section>{''.join(lines)}{_twin(charts.table(e))}{_trust(e)}</section>"
 
 
@@ -242,24 +247,24 @@ def trust_words(e: Explanation) -> list[str]:
 
 
 def _trust(e: Explanation) -> str:
-    items = "".join(f"<li>{_text(word)}</li>" for word in trust_words(e))
-    return f'<div class="trust"><span>{_text(plain("report.trust"))}</span><ul>{items}</ul></div>'
+    items = "".join(f"<li>{escaped(word)}</li>" for word in trust_words(e))
+    return f'<div class="trust"><span>{escaped(plain("report.trust"))}</span><ul>{items}</ul></div>'
 
 
 def _extra(heading: str, caption: str, frame: pd.DataFrame) -> str:
-    lines = [f"<h2>{_text(heading)}</h2>"]
+    lines = [f"<h2>{escaped(heading)}</h2>"]
     if frame.empty:
-        lines.append(f'<p class="answer">{_text(plain("report.nothing"))}</p>')
+        lines.append(f'<p class="answer">{escaped(plain("report.nothing"))}</p>')
     elif charts.is_tree(frame):
         lines += [_chart(charts.tree(frame), heading), _twin(charts.table(frame))]
     else:
         lines.append(f'<div class="scroll">{charts.table(frame)}</div>')
-    return f'<section>{"".join(lines)}<p class="caption">{_text(caption)}</p></section>'
+    return f'<section>{"".join(lines)}<p class="caption">{escaped(caption)}</p></section>'
 
 
 def _twin(table: str) -> str:
     """The table, open; the script folds it when the chart is drawn."""
-    return f'<details open><summary>{_text(plain("report.table"))}</summary><div class="scroll">{table}</div></details>'
+    return f'<details open><summary>{escaped(plain("report.table"))}</summary><div class="scroll">{table}</div></details>'
 
 
 def _chart(figure: go.Figure, what: str) -> str:
@@ -281,8 +286,8 @@ def _chart(figure: go.Figure, what: str) -> str:
 
 
 def _footer(facts: Mapping[str, object]) -> str:
-    rows = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(_fact(value))}</dd></div>" for name, value in facts.items())
-    about = _text(plain("report.about"))
+    rows = "".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(_fact(value))}</dd></div>" for name, value in facts.items())
+    about = escaped(plain("report.about"))
     return f"<footer><h2>{about}</h2><dl>{rows}</dl></footer>" if rows else ""
 
 
@@ -290,7 +295,7 @@ def _fact(value: object) -> str:
     return ", ".join(f"{name} {v}" for name, v in value.items()) if isinstance(value, Mapping) else str(value)
 
 
-def _text(value: object) -> str:
+def escaped(value: object) -> str:
     return html.escape(str(value))
 
 

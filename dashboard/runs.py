@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from recsys_core import browse, cases
+from recsys_core import browse, cases, feedback
 from recsys_core.browse import Found, Headline, Person
 from recsys_core.errors import UserError
 from recsys_core.explain import faithfulness
@@ -21,6 +21,7 @@ from recsys_core.explain.pair import Pair
 from recsys_core.run import Run, find_runs
 
 Group = tuple[str, str]  # of users: a column, or "activity", and a value
+Ids = tuple[str, ...]
 MATCHES = 100  # users or items shown for a search; the browser gets no more however many there are
 
 
@@ -50,8 +51,8 @@ def _run(path: str, stamp: str) -> Run:
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _person(path: str, stamp: str, user: str, hide: str) -> Person:
-    return browse.person(_run(path, stamp), user, hide_as=hide or None)
+def _reacted(path: str, stamp: str, user: str, likes: Ids, dislikes: Ids, hide: str) -> Person:
+    return feedback.reacted(_run(path, stamp), user, likes, dislikes, hide or None)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -109,8 +110,8 @@ def calibration(run: Run) -> tuple[float, int] | None:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _pair(path: str, stamp: str, user: str, item: str, hide: str) -> Pair:
-    return pairs.pair(_run(path, stamp), _person(path, stamp, user, hide), item)
+def _pair(path: str, stamp: str, user: str, item: str, likes: Ids, dislikes: Ids, hide: str) -> Pair:
+    return pairs.pair(_run(path, stamp), _reacted(path, stamp, user, likes, dislikes, hide), item)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -131,9 +132,24 @@ def _unlike(run: Run, hide: str) -> str:
     return "" if hide == run.settings.hide else hide
 
 
+def feedback_file() -> Path:
+    """Verdicts and reactions of this folder of runs."""
+    where = folder()
+    assert where is not None  # there is a run, so there is a folder
+    return feedback.file_of(where)
+
+
+def reactions(run: Run, user: str) -> tuple[Ids, Ids]:
+    """Likes and dislikes that count for a user now; none if the file cannot be read, which the page User says."""
+    try:
+        return feedback.usable(run, feedback.reactions(feedback_file(), user, data=run.dataset.name))
+    except UserError:
+        return (), ()
+
+
 def person(run: Run, user: str, hide: str = "") -> Person:
-    """What lists hide: "met", "liked", or "" as the run says."""
-    return _person(str(run.path), stamp(run.path), user, _unlike(run, hide))
+    """With the reactions that have been recorded, by any session; lists hide "met", "liked", or "" as the run says."""
+    return _reacted(str(run.path), stamp(run.path), user, *reactions(run, user), _unlike(run, hide))
 
 
 def search_users(run: Run, query: str, case: str = "", group: Group | None = None) -> Found:
@@ -157,4 +173,4 @@ def search_items(run: Run, query: str) -> Found:
 
 
 def pair(run: Run, user: str, item: str, hide: str = "") -> Pair:
-    return _pair(str(run.path), stamp(run.path), user, item, _unlike(run, hide))
+    return _pair(str(run.path), stamp(run.path), user, item, *reactions(run, user), _unlike(run, hide))

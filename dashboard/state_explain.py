@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import runs
+from dashboard import runs, state_reactions
 from dashboard.state import Choice, current_run, link, near, options, touched, write_url
 from recsys_core.browse import Found
 from recsys_core.explain import answer
@@ -58,6 +58,7 @@ def why_clicked(ids: tuple[str, ...]) -> None:
     if click is not None and 0 <= click["row"] < len(ids):
         _choose_item(ids[click["row"]])
         st.session_state["why asked"] = ids[click["row"]]
+        state_reactions.react("click", ids[click["row"]])
 
 
 def why_asked() -> str | None:

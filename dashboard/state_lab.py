@@ -13,7 +13,7 @@ import streamlit as st
 from dashboard import presets
 from dashboard.presets import Preset
 from dashboard.runs import folder, open_run, stamp
-from dashboard.state import STEP, STRENGTH, Choice, link, reranking, touched, weight_key
+from dashboard.state import STEP, STRENGTH, Choice, link, read_only, reranking, touched, weight_key
 from dashboard.strings import t
 from recsys_core import browse, tradeoffs
 from recsys_core.analytics import Analytics, Measured, measure
@@ -121,6 +121,8 @@ def preset_names() -> list[str]:
 def save_preset(run: Run) -> None:
     """The sliders as they are, under the name that is typed; a name in use gets the new settings."""
     touched()
+    if read_only():
+        return
     weights = {name: float(st.session_state[weight_key(run, name)]) for name in run.model.blend.names}
     try:
         st.session_state["preset"] = presets.save(_presets_file(), st.session_state["preset_name"], Preset(weights, *reranking()))
@@ -137,6 +139,8 @@ def apply_preset(run: Run) -> None:
 
 def delete_preset() -> None:
     touched()
+    if read_only():
+        return
     try:
         presets.delete(_presets_file(), st.session_state["preset"])
     except OSError as error:

@@ -27,7 +27,7 @@ def list_view(frame: pd.DataFrame) -> pd.DataFrame:
     tags = [[*([plain("list.cold")] if cold else []), *tags] for cold, tags in zip(frame["cold"], frame["tags"], strict=True)]
     moves = [move(r, was, new) for r, was, new in zip(frame["rank"], frame["learned_rank"], frame["new"], strict=True)]
     percent = (100 * frame["probability"]).to_numpy()
-    columns = {"move": moves, "tags": pd.Series(tags, dtype=object), "percent": percent, "bar": bar_images(frame)}
+    columns: dict[str, Any] = {"move": moves, "tags": pd.Series(tags, dtype=object), "percent": percent, "bar": bar_images(frame)}
     columns["why"] = [plain("why.button")] * len(frame)
     return frame[["rank", "title", "year"]].assign(**columns)
 
@@ -142,10 +142,12 @@ def safe_csv(frame: pd.DataFrame) -> str:
     for name in text.columns:
         if not pd.api.types.is_numeric_dtype(text[name]) and not pd.api.types.is_bool_dtype(text[name]):
             text[name] = text[name].map(_guarded)
-    return text.rename(columns=_guarded).to_csv(index=False)
+    return text.rename(columns=_guarded).to_csv(index=False, lineterminator="\r\n")  # so a cell with either sign is quoted
 
 
 def _guarded(cell: Any) -> str:
+    if not isinstance(cell, tuple | list) and pd.isna(cell):
+        return ""
     words = "|".join(cell) if isinstance(cell, tuple | list) else str(cell)
     return f"'{words}" if words.lstrip(" ").startswith(FORMULA) else words
 

@@ -60,6 +60,7 @@ class Person:
         hidden: one row, what the list leaves out.
         learned_rank: (n_items,) place under the learned blend, 1 = best, 0 = not a candidate.
         n_likes: liked items in the history.
+        row: the history, one row.
     """
 
     user: str
@@ -67,6 +68,7 @@ class Person:
     hidden: Histories
     learned_rank: NDArray[np.int64]
     n_likes: int
+    row: Histories
 
 
 @dataclass(frozen=True)
@@ -268,7 +270,7 @@ def person_of(run: Run, user: str, row: Histories, hidden: Histories) -> Person:
     ranks = _ranks(_order(run, z, hidden, run.model.blend), z.shape[1])
     for array in (z, ranks):
         array.flags.writeable = False
-    return Person(user, z, hidden, ranks, int(row.lengths[0]))
+    return Person(user, z, hidden, ranks, int(row.lengths[0]), row)
 
 
 def _order(run: Run, z: Scores, hidden: Histories, blend: Blend) -> NDArray[np.int64]:

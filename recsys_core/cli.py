@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         options(add)
     _compare_options(add)
     _update_options(add)
+    _feedback_options(add)
     _demo_options(add)
     return parser
 
@@ -181,6 +182,19 @@ def _update_options(add: Add) -> None:
     option("--epochs", type=int, default=3, help="of factors and bert, from what they have learned (default 3)")
     option("--out", type=Path, help="run directory to make (default: the next free name, a-2 for a)")
     option("--json", action="store_true", help="print JSON")
+
+
+def _feedback_options(add: Add) -> None:
+    from recsys_core.cli_feedback import feedback, forget
+
+    example = "whyrec feedback --runs runs --export feedback.csv"
+    option = add("feedback", feedback, "Count and export what people said in the dashboard.", example).add_argument
+    option("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
+    option("--export", type=Path, metavar="FILE", help=".csv: every row, cells that a spreadsheet would run guarded")
+    example = "whyrec forget --runs runs --user 196"
+    option = add("forget", forget, "Remove what was recorded of a user, and explanations kept of them.", example).add_argument
+    option("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
+    option("--user", required=True, help="user id")
 
 
 def _demo_options(add: Add) -> None:

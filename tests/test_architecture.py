@@ -48,7 +48,7 @@ LAYERS = [
         "whatif",
         "new_item",
     },
-    {"cli", "cli_explain", "cli_dashboard", "cli_update"},
+    {"cli", "cli_explain", "cli_dashboard", "cli_update", "cli_feedback"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 PURE = ("metrics", "rerank", "explain/game", "explain/exact", "explain/explainers")

@@ -242,7 +242,7 @@ def test_missing_parts_are_not_available_and_not_zero(hostile_run: Run) -> None:
     person = browse.person(hostile_run, "empty")
     z = person.z.copy()
     z[:, :, 0] = np.nan
-    blank = browse.Person(person.user, z, person.hidden, person.learned_rank, 0)
+    blank = browse.Person(person.user, z, person.hidden, person.learned_rank, 0, person.row)
     found = browse.user_list(hostile_run, blank, hostile_run.model.blend, k=4)
     assert found.n_missing == found.frame.filter(like="part_").isna().sum().sum() >= 4
     assert found.frame["part_popularity"].isna().all()

@@ -230,7 +230,7 @@ def test_markup_stays_text(bad: str) -> None:
 
 
 def test_markup_that_is_let_through_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_text", str)
+    monkeypatch.setattr(report, "escaped", str)
     monkeypatch.setattr(report.html, "escape", str)
     broken = Page(everything(HOSTILE[0], HOSTILE[0]))
     assert broken.tags != Page(everything("fine", "fine")).tags

@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import explain_charts as charts
-from dashboard import report, runs, shared, state, state_explain, strings, tables
+from dashboard import report, review, runs, shared, state, state_explain, strings, tables
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core.browse import UserList
@@ -61,6 +61,8 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
             with st.container():  # a fragment in a fragment stays in its place
                 section(now, why)
         trust(now, why)
+        with st.container():
+            review.block(now, why)
         with st.expander(plain("command"), icon=":material/terminal:"):
             st.code(state_explain.explain_command(now, pair.item), language="bash", wrap_lines=True)
     st.download_button(

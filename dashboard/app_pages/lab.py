@@ -81,7 +81,15 @@ def settings(run: Run, rerankers: list[str], top: Place, rest: Place) -> None:
 def presets(run: Run) -> None:
     with st.expander(plain("presets"), icon=":material/bookmark:"):
         st.text_input(plain("preset.name"), key="preset_name", placeholder=plain("preset.hint"), max_chars=60)
-        st.button(plain("preset.save"), on_click=state_lab.save_preset, args=(run,), width="stretch", icon=":material/save:")
+        st.button(
+            plain("preset.save"),
+            on_click=state_lab.save_preset,
+            args=(run,),
+            width="stretch",
+            icon=":material/save:",
+            disabled=state.read_only(),
+            help=t("read_only") if state.read_only() else None,
+        )
         names = state_lab.preset_names()
         if not names:
             st.caption(t("preset.none"))
@@ -89,7 +97,7 @@ def presets(run: Run) -> None:
         st.selectbox(plain("preset"), names, key="preset")
         left, right = st.columns(2, gap="small")
         left.button(plain("preset.apply"), on_click=state_lab.apply_preset, args=(run,), width="stretch")
-        right.button(plain("preset.delete"), on_click=state_lab.delete_preset, width="stretch")
+        right.button(plain("preset.delete"), on_click=state_lab.delete_preset, width="stretch", disabled=state.read_only())
 
 
 def headlines(now: Choice, seen: Seen) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import beside, charts, runs, shared, state, state_explain, tables
+from dashboard import beside, charts, reactions, runs, shared, state, state_explain, tables
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core import browse
@@ -44,7 +44,7 @@ def past(now: Choice) -> None:
         return
     if not now.person.n_likes:
         st.info(t("history.no_likes"), icon=":material/person_add:")
-    st.caption(known(now, len(frame), withheld))
+    st.caption(known(now, len(frame), int(frame["liked"].sum()), withheld))
     sorts = {key: plain(f"history.sort.{key}") for key in ("time", "title", "value")}
     sort = st.segmented_control(
         plain("history.sort"),
@@ -77,9 +77,9 @@ def past(now: Choice) -> None:
     st.dataframe(shown, column_config=columns, column_order=order, hide_index=True, height=height, row_height=tables.ROW)
 
 
-def known(now: Choice, n: int, withheld: int) -> str:
+def known(now: Choice, n: int, likes: int, withheld: int) -> str:
     """What the history holds, what a like is, and what is kept back."""
-    words = [t("history.some", n=n, likes=now.person.n_likes)]
+    words = [t("history.some", n=n, likes=likes)]
     if (threshold := now.run.dataset.threshold) is not None:
         words.append(t("history.threshold", threshold=threshold))
     if withheld:
@@ -105,6 +105,7 @@ def answer(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
 def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList) -> None:
     with place:
         st.subheader(plain("list", k=now.k), anchor=False)
+        reactions.note(now)
         if found.frame.empty:
             state.write_url(state.link(now))
             st.info(t("list.none"), icon=":material/block:")
@@ -146,8 +147,9 @@ def table(now: Choice, found: UserList) -> None:
         "bar": config.ImageColumn(plain("column.bar"), help=plain("column.bar.help"), width=146),
         "why": config.ButtonColumn("", width=64, on_click=state_explain.why_clicked, args=(ids,), key=state_explain.WHY_CLICK),
     }
-    view = tables.list_view(found.frame)
-    order = ["rank", *(["move"] if now.moved else []), "title", "why", "percent", "bar", "year", "tags"]
+    columns |= reactions.columns(ids)
+    view = reactions.labels(tables.list_view(found.frame))
+    order = ["rank", *(["move"] if now.moved else []), "title", "why", *reactions.columns(ids), "percent", "bar", "year", "tags"]
     st.dataframe(
         view, column_config=columns, column_order=order, hide_index=True, height=tables.height(view, 20), row_height=tables.ROW
     )

@@ -206,7 +206,7 @@ def table(view: tables.Frame, columns: dict[str, object], most: int) -> None:
 def lists(place: Place, now: Choice) -> None:
     """The list before and after."""
     edits, user = state_whatif.edits(now.run), state_whatif.user()
-    before = now.person if user else state_whatif.person(now.run, "", Edits())
+    before = state_whatif.person(now.run, user, Edits(), now.hide)  # the run's own history: reactions do not count here
     with place:
         st.subheader(plain("whatif.lists", k=now.k), anchor=False)
         if not edits:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,13 +116,34 @@ def answer(
 
 
 def _file(run: Run, about: Subject, question: str, method: str, budget: Budget, seed: int) -> Path:
-    """Where an explanation is kept: named by everything its numbers depend on."""
+    """Where an explanation is kept: in a folder of its history, named by everything its numbers depend on."""
     past = about.history
     asked = [about.catalog.texts[about.item], about.item, question, method, budget.evaluations, seed]
     key = hashlib.sha256(json.dumps([run.manifest["files"], *asked]).encode())
     for array in (past.items, past.values, past.ages, past.full_sizes, about.hidden.items, about.weights, about.shares.z):
         key.update(np.ascontiguousarray(array).tobytes())
-    return cache_folder() / "explanations" / f"{key.hexdigest()}.json"
+    return _folder(past) / f"{key.hexdigest()}.json"
+
+
+def _folder(past: Histories) -> Path:
+    """Where explanations of one history are kept, under any model."""
+    key = hashlib.sha256()
+    for array in (past.items, past.values, past.ages, past.full_sizes):
+        key.update(np.ascontiguousarray(array).tobytes())
+    return cache_folder() / "explanations" / key.hexdigest()[:32]
+
+
+def forget(histories: Iterable[Histories]) -> int:
+    """Remove what is kept of explanations of these histories (one row each); how many. What an earlier version
+    kept in one folder for everybody goes too: whose it is cannot be told, and it can be computed again."""
+    gone = 0
+    for folder in {_folder(past) for past in histories}:
+        gone += len([*folder.glob("*")])
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in (cache_folder() / "explanations").glob("*.json*"):
+        file.unlink(missing_ok=True)
+        gone += 1
+    return gone
 
 
 def _read(file: Path) -> Explanation | None:

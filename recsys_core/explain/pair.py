@@ -7,7 +7,7 @@ no more (a sentence's "without" asks once for each past item that it names).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,8 @@ class Pair:
 
 def pair(run: Run, person: Person, item: str) -> Pair:
     """Lists hide what those of the person do. Raises UserError for an unknown item."""
-    about = replace(answer.subject(run, person.user, item), hidden=person.hidden)
+    (code,) = run.dataset.items.codes([item], "item")
+    about = answer.subject_of(run, person.row, person.hidden, int(code))
     _ = about.shares
 
     def without(mask: bytes) -> Scores:
