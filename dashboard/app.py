@@ -31,6 +31,7 @@ SCREENS = (
     Screen("user", "person_search"),
     Screen("explain", "help_center"),
     Screen("lab", "tune", user=False),
+    Screen("data", "upload_file", run=False, user=False),
 )
 
 
@@ -69,6 +70,7 @@ def screen_page(screen: Screen) -> StreamlitPage:
 def nothing_here() -> None:
     """No run: say so, and the command that makes one."""
     st.title(t("empty.title"))
+    st.page_link("app_pages/data.py", label=t("data.link"), icon=":material/upload_file:")
     folder = runs.folder()
     if folder is None:
         st.markdown(t("empty.unset"))

@@ -39,6 +39,11 @@ def _language() -> str:
 strings.follow(_language)
 
 
+def read_only() -> bool:
+    """Was the dashboard started so that nothing can be saved?"""
+    return os.environ.get("WHYREC_READ_ONLY") == "1"
+
+
 @dataclass(frozen=True)
 class Choice:
     """What the page is about: a run, a person, K, and the blend as the sliders have it."""

@@ -72,10 +72,11 @@ def _prepare_options(add: Add) -> None:
     )
     option("--items", type=Path, metavar="FILE", help="item_id, title and any attributes")
     option("--users", type=Path, metavar="FILE", help="user_id and any attributes")
-    mapping = "names of your columns; items.item_id=movie for one file alone"
+    mapping = "names of your columns; items.item_id=movie for one file alone; time=- for none"
     option("--map", nargs="+", action="extend", default=[], metavar="NAME=COLUMN,...", dest="mapping", help=mapping)
     option("--text", metavar="COLUMNS", help="item columns that make the text, comma-separated")
     option("--lists", metavar="COLUMNS", help="list-valued item columns, comma-separated")
+    option("--separator", help="between the entries of list-valued columns (default: as found)")
     option(
         "--attributes",
         metavar="COLUMNS",
@@ -200,6 +201,7 @@ def _prepare(args: argparse.Namespace) -> None:
         encoding=args.encoding,
         duplicates=args.duplicates,
         unknown_items=args.unknown_items,
+        separator=args.separator,
         name=args.out.name,
     )
     fresh = args.out.with_name(f".{args.out.name}.writing")
@@ -299,8 +301,9 @@ def _dashboard(args: argparse.Namespace) -> None:
 
     if args.run is not None:
         Run.load(args.run)  # a bad run is told here, in one line, not in the browser
-    elif not find_runs(args.runs):
-        raise UserError(f"no runs under {args.runs}; make one with: whyrec train --data DATA --out {args.runs}/a")
+    elif not find_runs(args.runs) and not args.runs.is_dir():  # in an empty folder the page Data makes the first run
+        fix = f"make one with: whyrec train --data DATA --out {args.runs}/a; or make the folder and bring data in the dashboard"
+        raise UserError(f"no runs under {args.runs}; {fix}")
     folder = args.run.parent if args.run is not None else args.runs
     _serve(folder, args.run, args)
 
@@ -338,7 +341,7 @@ def _serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
         "server.port": args.port,
         "server.address": args.address,
         "server.headless": "true",
-        "server.maxUploadSize": 50,
+        "server.maxUploadSize": 200,  # MB, of each file on the page Data
         "browser.gatherUsageStats": "false",
         "client.showErrorDetails": "none",
         "client.toolbarMode": "minimal",

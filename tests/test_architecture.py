@@ -39,6 +39,7 @@ LAYERS = [
         "explain",
         "testing",
         "feedback",
+        "intake",
     },
     {"cli", "cli_explain"},
 ]
