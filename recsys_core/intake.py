@@ -32,6 +32,7 @@ SAMPLE = 1000  # rows of them
 MOST_ROWS = 100_000_000  # of a Parquet file, which may be far larger than it looks
 PARQUET = (".parquet", ".pq")
 SEPARATORS = ("|", ",", ";", "/")  # offered for list-valued columns
+TOPICS = (*GENRES, "class", "tags", "tag", "type", "keywords")  # short texts that tell what an item is about
 SHORT = 4  # words: the most that an entry of a list has on average
 NAMES = {  # of columns, without case and marks; the first that a file has is taken
     "user_id": ("userid", "user", "uid", "customerid", "customer", "memberid", "member", "reviewerid", "visitorid", "accountid"),
@@ -228,7 +229,7 @@ def _texts(items: Peek, item: str, title: str) -> tuple[tuple[str, ...], tuple[s
     """Columns that BERT should read (title, year, genres, prose), and those with several entries a cell."""
     rest = [name for name in items.names if name not in (item, title)]
     lists = tuple(name for name in rest if _is_list(name, items.rows[name]))
-    told = [name for name in rest if name.lower() in ("year", *GENRES, *PROSE) or _is_prose(items.rows[name], name in lists)]
+    told = [name for name in rest if _bare(name) in ("year", *TOPICS, *PROSE) or _is_prose(items.rows[name], name in lists)]
     return (title, *told), lists
 
 

@@ -51,6 +51,7 @@ def test_walk(data):
     press(app, "data.train.do")
     print(texts(app))
     import time
+
     for _ in range(200):
         if not training.TRAINING.status().busy:
             break

@@ -16,7 +16,8 @@ from recsys_core.scorers import names as scorer_names
 from recsys_core.splits import KINDS as SPLITS
 
 ROWS = 6  # of a preview
-TYPES = ["csv", "tsv", "txt", "dat", "parquet", "pq"]
+TILE = 140  # pixels: six in a row at 1280, four at 1024
+TYPES = ["csv", "tsv", "txt", "parquet"]
 DELIMITERS = {"": "auto", ",": ",", ";": ";", "\t": "tab", "|": "|", "::": "::"}
 ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16")
 FIELDS = {"interactions": ("user_id", "item_id", "value", "time"), "items": ("item_id", "title"), "users": ("user_id",)}
@@ -28,24 +29,31 @@ def page() -> None:
         st.switch_page(f"app_pages/{first_page()}.py")
     st.title(t("data.title"), anchor=False)
     st.markdown(t("data.lead"))
-    told = TRAINING.status()
-    if told.state != "none":
-        report(told)
+    top = st.container()
+    if not work():  # with the form to train there, progress is shown beside its button
+        with top:
+            report(TRAINING.status())
+
+
+def work() -> bool:
+    """Everything from files to training, as far as the reader has come; is the form to train drawn?"""
     if state.read_only():
         read_only()
-        return
+        return False
     files = state_data.brought()
     if text := state_data.note():
         st.error(t("data.note"), icon=":material/error:")
         st.code(text, language=None, wrap_lines=True)
     source(files)
     if files is None or not usable(files):
-        return
+        return False
     if not files.known:
         columns(files)
     found = verdict(files)
-    if found is not None and not found.error:
-        train(files, found)
+    if found is None or found.error or not can_train():
+        return False
+    train(files, found)
+    return True
 
 
 def first_page() -> str:
@@ -86,7 +94,7 @@ def source(files: Brought | None) -> None:
 def by_upload(files: Brought | None) -> None:
     for column, kind in zip(st.columns(3, gap="medium"), intake.KINDS, strict=True):
         with column:
-            st.file_uploader(
+            shown = st.file_uploader(
                 plain(f"data.{kind}"),
                 type=TYPES,
                 key=state_data.upload_key(kind),
@@ -94,7 +102,7 @@ def by_upload(files: Brought | None) -> None:
                 args=(kind,),
                 help=t(f"data.{kind}.help"),
             )
-            if files is not None and kind in files.names:
+            if shown is None and files is not None and kind in files.names:  # brought before the page was left
                 st.caption(plain("data.has", name=code(files.names[kind]), size=size(files, kind)))
     st.caption(t("data.limit", most=uploads.MOST_MB))
     if files is None:
@@ -213,6 +221,7 @@ def items(files: Brought) -> None:
     marks = {"": plain("data.separator.auto")} | {mark: mark for mark in intake.SEPARATORS}
     if mark := state_data.get("separator"):
         marks |= {mark: mark}
+    marks |= {" ": plain("data.separator.space")}
     right.selectbox(plain("data.separator"), list(marks), format_func=marks.get, key=f"{OWN}separator")
 
 
@@ -235,8 +244,8 @@ def verdict(files: Brought) -> Checked | None:
     """The button, and what it found."""
     st.subheader(plain("data.check"), anchor=False)
     old = state_data.outdated()
-    left, right = st.columns([1, 4], vertical_alignment="center")
-    asked = left.button(plain("data.check.do"), icon=":material/fact_check:", type="primary", width="stretch")
+    left, right = st.columns([2, 5], vertical_alignment="center")
+    asked = left.button(plain("data.check.do"), icon=":material/fact_check:", type="primary")
     if asked:
         with st.spinner(plain("data.check.busy")):
             state_data.check(files)
@@ -262,8 +271,9 @@ def facts(found: Checked) -> None:
     st.markdown(t("data.says", **counts) + " " + like)
     values = {name: f"{value:,}" for name, value in counts.items()}
     values |= {"sparsity": f"{known['sparsity']:.1%}", "median": f"{known['median_likes']:.0f}"}
-    for place, (name, value) in zip(st.columns(len(values), gap="small"), values.items(), strict=True):
-        place.metric(plain(f"data.fact.{name}"), value, border=True, help=t(f"data.fact.{name}.help"))
+    with st.container(horizontal=True, gap="small"):
+        for name, value in values.items():
+            st.metric(plain(f"data.fact.{name}"), value, border=True, width=TILE, help=t(f"data.fact.{name}.help"))
     span = t("data.span", first=known["first"], last=known["last"]) if known["first"] else t("data.span.none")
     names = ", ".join(code(name) for name in known["attributes"]) or plain("data.attributes.none")
     texts = plain("data.texts", n=known["items_with_text"], items=known["items"], attributes=names)
@@ -277,16 +287,25 @@ def facts(found: Checked) -> None:
 # Training.
 
 
-def train(files: Brought, found: Checked) -> None:
+def can_train() -> bool:
+    """Is there a folder for runs? Draws the heading."""
     st.subheader(plain("data.train"), anchor=False)
-    if runs.folder() is None:
-        st.info(t("empty.unset"), icon=":material/info:")
-        st.code("whyrec dashboard --runs runs", language="bash")
-        return
-    presets = {"quick": plain("data.quick"), "full": plain("data.full")}
-    left, middle, right, last = st.columns([3, 3, 2, 1], gap="small", vertical_alignment="bottom")
+    if runs.folder() is not None:
+        return True
+    st.info(t("empty.unset"), icon=":material/info:")
+    st.code("whyrec dashboard --runs runs", language="bash")
+    return False
+
+
+def train(files: Brought, found: Checked) -> None:
+    left, right, last = st.columns([3, 3, 2], gap="small")
     left.text_input(plain("data.name"), key=f"{OWN}name", max_chars=60, help=t("data.name.help"))
-    middle.segmented_control(
+    splits = {kind: plain(f"data.split.{kind}") for kind in SPLITS}
+    right.selectbox(plain("data.split"), list(splits), format_func=splits.get, key=f"{OWN}split", help=t("data.split.help"))
+    last.number_input(plain("data.seed"), 0, 2**32 - 1, step=1, key=f"{OWN}seed", help=t("data.seed.help"))
+    left, right = st.columns([3, 5], gap="small")
+    presets = {"quick": plain("data.quick"), "full": plain("data.full")}
+    left.segmented_control(
         plain("data.preset"),
         list(presets),
         format_func=presets.get,
@@ -295,11 +314,9 @@ def train(files: Brought, found: Checked) -> None:
         on_change=state_data.preset_chosen,
         help=t("data.preset.help"),
     )
-    splits = {kind: plain(f"data.split.{kind}") for kind in SPLITS}
-    right.selectbox(plain("data.split"), list(splits), format_func=splits.get, key=f"{OWN}split", help=t("data.split.help"))
-    last.number_input(plain("data.seed"), 0, 2**32 - 1, step=1, key=f"{OWN}seed", help=t("data.seed.help"))
-    st.multiselect(plain("data.components"), scorer_names(), key=f"{OWN}components", help=t("data.components.help"))
-    busy = TRAINING.status().busy
+    right.multiselect(plain("data.components"), scorer_names(), key=f"{OWN}components", help=t("data.components.help"))
+    now = TRAINING.status()
+    busy = now.busy
     problem = told = ""
     try:
         wanted = state_data.order(found)
@@ -321,6 +338,7 @@ def train(files: Brought, found: Checked) -> None:
         st.warning(t("data.problem", problem=problem), icon=":material/error:")
     elif not found.facts["timed"] and wanted.split in ("leave-last", "time"):
         st.warning(t("data.untimed"), icon=":material/schedule:")
+    report(now)
     if told:
         with st.expander(plain("data.command"), icon=":material/terminal:"):
             st.code(told, language="bash", wrap_lines=True)
@@ -333,6 +351,8 @@ def command(files: Brought, wanted: training.Order) -> str:
 
 def report(told: Status) -> None:
     """The training of this server, whoever began it."""
+    if told.state == "none":
+        return
     with st.container(border=True, key="training"):
         if told.busy:
             follow()
