@@ -326,5 +326,7 @@ def test_strings_are_all_used() -> None:
     )
     built += ("page.", "verdict.", "tile.higher", "tile.lower", "tile.neither", "movers.gain", "movers.lose")
     built += tuple(f"pareto.{key}" for key in ("front", "mix", "rerank", "learned", "chosen", "here"))
+    built += tuple(f"data.{key}" for key in ("interactions", "items", "users", "field.", "fact.", "split.", "step."))
+    built += ("data.delimiter.", "data.duplicates.", "data.unknown.")
     built += tuple(f"column.{key}" for key in ("metric", "verdict", "n", "formula", "range", "source"))
     assert not [key for key in strings.TEXT["en"] if f'"{key}"' not in code and not key.startswith(built)]
