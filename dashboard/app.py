@@ -38,6 +38,7 @@ SCREENS = (
     Screen("compare", "compare_arrows", user=False),
     Screen("faithfulness", "verified", user=False),
     Screen("reviews", "rate_review", user=False),
+    Screen("data", "upload_file", run=False, user=False),
     Screen("definitions", "menu_book", run=False, user=False),
 )
 
@@ -111,6 +112,7 @@ def screen_page(screen: Screen) -> StreamlitPage:
 def nothing_here() -> None:
     """No run: say so, and the command that makes one."""
     st.title(t("empty.title"))
+    st.page_link("app_pages/data.py", label=t("data.link"), icon=":material/upload_file:")
     folder = runs.folder()
     if folder is None:
         st.markdown(t("empty.unset"))

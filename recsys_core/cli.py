@@ -75,10 +75,11 @@ def _prepare_options(add: Add) -> None:
     )
     option("--items", type=Path, metavar="FILE", help="item_id, title and any attributes")
     option("--users", type=Path, metavar="FILE", help="user_id and any attributes")
-    mapping = "names of your columns; items.item_id=movie for one file alone"
+    mapping = "names of your columns; items.item_id=movie for one file alone; time=- for none"
     option("--map", nargs="+", action="extend", default=[], metavar="NAME=COLUMN,...", dest="mapping", help=mapping)
     option("--text", metavar="COLUMNS", help="item columns that make the text, comma-separated")
     option("--lists", metavar="COLUMNS", help="list-valued item columns, comma-separated")
+    option("--separator", help="between the entries of list-valued columns (default: as found)")
     option(
         "--attributes",
         metavar="COLUMNS",
@@ -229,6 +230,7 @@ def _prepare(args: argparse.Namespace) -> None:
         encoding=args.encoding,
         duplicates=args.duplicates,
         unknown_items=args.unknown_items,
+        separator=args.separator,
         name=args.out.name,
     )
     fresh = args.out.with_name(f".{args.out.name}.writing")

@@ -13,7 +13,7 @@ from pathlib import Path
 from recsys_core.errors import UserError
 
 EXAMPLE = "whyrec dashboard --run runs/a --port 8501"
-UPLOAD = 50  # megabytes
+UPLOAD = 200  # megabytes, of each file on the page Data
 LOGIN = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")  # what [auth] must hold
 
 
@@ -44,8 +44,9 @@ def dashboard(args: argparse.Namespace) -> None:
 
     if args.run is not None:
         Run.load(args.run)
-    elif not find_runs(args.runs):
-        raise UserError(f"no runs under {args.runs}; make one with: whyrec train --data DATA --out {args.runs}/a")
+    elif not find_runs(args.runs) and not args.runs.is_dir():  # in an empty folder the page Data makes the first run
+        fix = f"make one with: whyrec train --data DATA --out {args.runs}/a; or make the folder and bring data in the dashboard"
+        raise UserError(f"no runs under {args.runs}; {fix}")
     if args.login is not None:
         check_login(args.login)
     if not re.fullmatch(r"(/?[A-Za-z0-9._~-]+)*/?", args.base_path):

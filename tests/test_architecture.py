@@ -47,6 +47,7 @@ LAYERS = [
         "beside",
         "whatif",
         "new_item",
+        "intake",
     },
     {"cli", "cli_explain", "cli_dashboard", "cli_update", "cli_feedback"},
 ]

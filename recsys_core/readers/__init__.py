@@ -23,10 +23,15 @@ def load_dataset(path: str | Path) -> Dataset:
     if not folder.is_dir():
         fix = "give the folder it lies in, or prepare it as a table" if folder.is_file() else "give the folder of a data set"
         raise UserError(f"{folder}: not a folder; {fix}")
+    if name := recognise(folder):
+        dataset: Dataset = registry.get(__name__, name, "reader").read(folder)
+        return dataset
     readers = [registry.get(__name__, name, "reader") for name in registry.names(__name__)]
-    for reader in readers:
-        if reader.matches(folder):
-            dataset: Dataset = reader.read(folder)
-            return dataset
     known = "; ".join((reader.__doc__ or "").splitlines()[0].rstrip(".") for reader in readers)
     raise UserError(f"{folder}: no known data set here, only {found(folder)}; known: {known}")
+
+
+def recognise(folder: Path) -> str | None:
+    """Name of the reader that knows the folder, None if none does."""
+    names = registry.names(__name__)
+    return next((name for name in names if registry.get(__name__, name, "reader").matches(folder)), None)

@@ -30,6 +30,7 @@ def build(
     attributes: Sequence[str] | None = None,
     duplicates: str = "error",
     unknown_items: str = "error",
+    separator: str | None = None,
 ) -> Dataset:
     """Tables with the columns user_id, item_id, value, time | item_id, title, ... | user_id, ... -> Dataset.
 
@@ -57,7 +58,7 @@ def build(
         users=user_ids,
         items=item_ids,
         interactions=_interactions(frame),
-        catalog=_catalog(items, item_ids, text, lists, attributes),
+        catalog=_catalog(items, item_ids, text, lists, attributes, separator),
         user_table=_user_table(users, len(user_ids)),
         threshold=None if threshold is None else float(threshold),
         notes=tuple(notes),
@@ -185,10 +186,15 @@ def _interactions(frame: pd.DataFrame) -> Interactions:
 
 
 def _catalog(
-    items: Table | None, item_ids: Vocabulary, text: Sequence[str] | None, lists: Sequence[str], attributes: Sequence[str] | None
+    items: Table | None,
+    item_ids: Vocabulary,
+    text: Sequence[str] | None,
+    lists: Sequence[str],
+    attributes: Sequence[str] | None,
+    separator: str | None,
 ) -> Catalog:
     if items is not None:
-        return catalog_of(items, list(item_ids.ids), text=text, lists=lists, attributes=attributes)
+        return catalog_of(items, list(item_ids.ids), text=text, lists=lists, attributes=attributes, separator=separator)
     if text or lists or attributes:
         raise UserError("text, lists and attributes are columns of the items file, which is not given; add --items FILE")
     return Catalog(pd.DataFrame({"title": item_ids.ids, "text": ""}))

@@ -60,19 +60,21 @@ def _printed_list(cell: str) -> list[str] | None:
         return None
     try:
         value = ast.literal_eval(cell)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two: nested without end
         return None
     return [str(v).strip() for v in value if v is not None]
 
 
-def as_tuples(cells: Sequence[Cell], *, is_list: bool = False) -> list[tuple[str, ...]]:
+def as_tuples(cells: Sequence[Cell], *, is_list: bool = False, separator: str | None = None) -> list[tuple[str, ...]]:
     """Each cell as a tuple of its entries: a printed list, or split at `|`; if `is_list`, else at `, ` or `,` or `;`.
+
+    `separator` is what a list is split at, in place of these.
 
     >>> as_tuples(["a|b", "", "c"]), as_tuples(["a, b"]), as_tuples(["a, b"], is_list=True)
     ([('a', 'b'), (), ('c',)], [('a, b',)], [('a', 'b')])
     """
     texts = [c for c in cells if isinstance(c, str)]
-    marks = ("|", ", ", ",", ";") if is_list else ("|",)
+    marks = ("|",) if not is_list else (separator,) if separator else ("|", ", ", ",", ";")
     mark = next((m for m in marks if any(m in t for t in texts)), None)
 
     def entries(cell: Cell) -> Iterable[str]:
@@ -85,7 +87,13 @@ def as_tuples(cells: Sequence[Cell], *, is_list: bool = False) -> list[tuple[str
 
 
 def catalog_of(
-    table: Table, ids: Sequence[str], *, text: Sequence[str] | None, lists: Sequence[str], attributes: Sequence[str] | None
+    table: Table,
+    ids: Sequence[str],
+    *,
+    text: Sequence[str] | None,
+    lists: Sequence[str],
+    attributes: Sequence[str] | None,
+    separator: str | None = None,
 ) -> Catalog:
     """The catalogue of an items table; an id without a title, or beyond the table's rows, is its own title.
 
@@ -93,13 +101,16 @@ def catalog_of(
         text: columns whose text BERT reads, joined by ". " (default: title, year, genres and prose, where there).
         lists: columns with several entries a cell, where no `|` or bracket shows it.
         attributes: columns to keep as attributes (default: all but the title, prose and columns without a filled cell).
+        separator: between the entries of `lists` and of genres; default: as `as_tuples` finds it.
     """
     for name in (*(text or ()), *lists, *(attributes or ())):
         if name not in table:
             raise UserError(f"{table.path}: {unknown('column', name, table.names)}")
     cells: dict[str, list[Cell]] = {c: list(table.cells(c)) for c in table.names if c != "item_id"}
     titles = [clean(str(t)) for t in cells["title"]]
-    tuples = {c: as_tuples(v, is_list=c in (*lists, *GENRES)) for c, v in cells.items() if c not in ("title", "image")}
+    listed = (*lists, *GENRES)
+    split = {c: v for c, v in cells.items() if c not in ("title", "image")}
+    tuples = {c: as_tuples(v, is_list=c in listed, separator=separator) for c, v in split.items()}
     chosen = text or [c for c in ("title", "year", *GENRES, *PROSE) if c in cells]
     kept = attributes if attributes is not None else [c for c in tuples if _is_attribute(c, tuples[c], c in lists)]
     extra = list(ids[len(table) :])

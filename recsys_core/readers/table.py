@@ -22,6 +22,7 @@ from recsys_core.readers._columns import ids, numbers
 from recsys_core.readers._files import Table, near, read_table
 
 REQUIRED = {"interactions": ("user_id", "item_id"), "items": ("item_id", "title"), "users": ("user_id",)}
+NONE = "-"  # mapped to this, a column of ours is left out though the file may have it
 ALIASES = {"value": ("rating", "weight"), "time": ("timestamp", "position")}  # of interactions
 
 
@@ -31,9 +32,9 @@ def matches(folder: Path) -> bool:
 
 def read(folder: Path) -> Dataset:
     """Raises UserError on an unknown key in dataset.toml, and as `read_tables` does."""
-    settings = _settings(folder / "dataset.toml")
+    told = settings(folder / "dataset.toml")
     files = {kind: _file(folder, kind) for kind in REQUIRED}
-    return read_tables(**{"name": folder.resolve().name, **files, **settings})
+    return read_tables(**{"name": folder.resolve().name, **files, **told})
 
 
 def read_tables(
@@ -50,6 +51,7 @@ def read_tables(
     attributes: Sequence[str] | None = None,
     duplicates: str = "error",
     unknown_items: str = "error",
+    separator: str | None = None,
     name: str | None = None,
 ) -> Dataset:
     """Read any interactions file, with item and user files if there are.
@@ -58,12 +60,14 @@ def read_tables(
     any number that grows) | item_id, title, anything else | user_id, anything else.
 
     Args:
-        mapping: our column -> column in the files, for each file that has it; `items.item_id` for that file alone.
+        mapping: our column -> column in the files, for each file that has it; `items.item_id` for that file alone;
+            `-` for none: value and time are then not read.
         text: item columns that BERT reads, joined by ". "; default: title, year, genres and description-like ones.
         threshold: a value at or above it is a like; None: every interaction is one.
         delimiter: of all text files; default: tab for .tsv and .dat, else comma.
         lists: item columns with several entries a cell (`|`, JSON lists and Python lists are seen without being told).
         attributes: item columns to keep as attributes; default: all but the title and prose.
+        separator: between the entries of such columns; default: the first of `|`, `, `, `,` and `;` that occurs.
         duplicates: error, last (the latest counts) or sum (values are added) for a (user, item) pair that comes again.
         unknown_items: error, keep or drop for interactions with items that the items file does not have.
     Raises:
@@ -85,6 +89,7 @@ def read_tables(
         attributes=attributes,
         duplicates=duplicates,
         unknown_items=unknown_items,
+        separator=separator,
     )
 
 
@@ -133,7 +138,7 @@ def _check_mapping(mapping: Mapping[str, str], tables: Mapping[str, Table]) -> N
         if scope and scope not in REQUIRED:
             raise unknown("table in --map", scope, REQUIRED)
         places = [t for kind, t in tables.items() if scope in ("", kind)]
-        if not any(column in t for t in places):
+        if column != NONE and not any(column in t for t in places):
             known = [c for t in places for c in t.names]
             where = ", ".join(t.path.name for t in places) or f"the {scope} file, which is not given"
             raise UserError(f"--map {key}={column}: not in {where}: {unknown('column', column, known)}")
@@ -141,14 +146,18 @@ def _check_mapping(mapping: Mapping[str, str], tables: Mapping[str, Table]) -> N
 
 def _canonical(kind: str, table: Table, mapping: Mapping[str, str]) -> Table:
     """The table under our column names: the mapping first, then the aliases."""
-    shared = {k: c for k, c in mapping.items() if "." not in k and c in table}
+    shared = {k: c for k, c in mapping.items() if "." not in k and (c in table or c == NONE)}
     own = {k.rpartition(".")[2]: c for k, c in mapping.items() if k.rpartition(".")[0] == kind}
     chosen = shared | own
+    left_out: set[str] = set()
     if kind == "interactions":
+        left_out = {k for k in ALIASES if chosen.get(k) == NONE and NONE not in table}
+        chosen = {k: c for k, c in chosen.items() if k not in left_out}
         for target, aliases in ALIASES.items():
             alias = next((a for a in aliases if a in table and a not in chosen.values()), None)
-            if alias and target not in table:
+            if alias and target not in table and target not in left_out:
                 chosen.setdefault(target, alias)
+    table = table.select([c for c in table.names if c not in left_out or c in chosen.values()])
     table = table.renamed({column: target for target, column in chosen.items()})
     for name in REQUIRED[kind]:
         _require(table, name, f"--map {name if kind == 'interactions' else f'{kind}.{name}'}=")
@@ -165,15 +174,16 @@ def _file(folder: Path, kind: str) -> Path | None:
     return next((p for p in (folder / f"{kind}{s}" for s in (".csv", ".tsv")) if p.is_file()), None)
 
 
-def _settings(path: Path) -> dict[str, Any]:
+def settings(path: Path) -> dict[str, Any]:
+    """What a dataset.toml says, {} if there is none. Raises UserError on an unknown key, or if it is not TOML."""
     if not path.is_file():
         return {}
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: {error}; mend the line") from None
     known = [p for p in inspect.signature(read_tables).parameters if p not in REQUIRED]
-    for key in settings:
+    for key in told:
         if key not in known:
             raise UserError(f"{path}: {unknown('key', key, known)}")
-    return settings
+    return told
