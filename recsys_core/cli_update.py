@@ -21,7 +21,7 @@ def update(args: argparse.Namespace, mapping: Mapping[str, str]) -> None:
     out = args.out or core.next_name(args.run.resolve())
     incoming = None if args.interactions is None else core.from_file(run, args.interactions, mapping)
     if args.feedback:
-        said = core.feedback_events(args.run.resolve().parent)
+        said = core.feedback_events(args.run.resolve().parent, run.dataset.name)
         more = core.from_feedback(run, said, None if incoming is None else incoming.users)
         incoming = more if incoming is None else incoming.then(more, len(run.dataset.items))
     assert incoming is not None

@@ -79,9 +79,9 @@ def from_file(run: Run, path: Path, mapping: Mapping[str, str] | None = None) ->
     return Incoming(events, users, counts, ({"file": path.name, "sha256": sha256(path)},))
 
 
-def feedback_events(runs: Path) -> pd.DataFrame:
-    """What people said of the lists of a folder of runs: user, item, reaction ("like", "dislike"), time. Raises UserError if
-    nothing is kept there."""
+def feedback_events(runs: Path, data: str) -> pd.DataFrame:
+    """What people said of lists of the data set `data`, in the file beside a folder of runs: user, item, reaction ("like" or
+    "dislike", the last word on each pair; what was undone is not there), time. Raises UserError if nothing is kept there."""
     try:
         kept = importlib.import_module("recsys_core.feedback")
     except ImportError:
@@ -89,8 +89,11 @@ def feedback_events(runs: Path) -> pd.DataFrame:
     path = kept.file_of(runs)
     if not path.exists():
         raise UserError(f"--feedback: {path} is not there; nobody has liked or disliked anything yet")
-    frame: pd.DataFrame = kept.reactions_frame(path)
-    return frame
+    log = kept.rows(path, "reaction", data=data)
+    last = log[log["reaction"] != "click"].drop_duplicates(["user_id", "item_id"], keep="last")
+    last = last[last["reaction"].isin(["like", "dislike"])].reset_index(drop=True)
+    found: pd.DataFrame = last[["user_id", "item_id", "reaction", "time"]].rename(columns={"user_id": "user", "item_id": "item"})
+    return found
 
 
 def from_feedback(run: Run, frame: pd.DataFrame, users: Vocabulary | None = None) -> Incoming:
@@ -101,8 +104,6 @@ def from_feedback(run: Run, frame: pd.DataFrame, users: Vocabulary | None = None
         users: the run's users and those of a file that came before; default the run's.
     """
     data, found = run.dataset, frame
-    if "data" in found:
-        found = found[found["data"] == data.name]
     values, cut = data.interactions.value, data.threshold
     below = values[values < cut] if cut is not None else np.zeros(0)
     worth = {"like": 1.0 if cut is None else cut} | ({"dislike": float(below.max())} if len(below) else {})

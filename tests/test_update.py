@@ -316,7 +316,7 @@ def test_the_command_takes_file_and_feedback(
 ) -> None:
     run = str(tiny_run.path)
     reacted = said([("u01", "s9", "dislike", "1"), ("visitor", "h1", "like", "2"), ("visitor", "h2", "like", "3")])
-    monkeypatch.setattr(core, "feedback_events", lambda folder: reacted if folder == tiny_run.path.parent else None)
+    monkeypatch.setattr(core, "feedback_events", lambda *a: reacted if a == (tiny_run.path.parent, "tiny") else None)
     (tmp_path / "new.csv").write_text("user_id,item_id,rating,time\nguest,h3,5,1704000000\n")
     argv = ["--run", run, "--interactions", str(tmp_path / "new.csv"), "--feedback", "--out", str(tmp_path / "b")]
     assert main(["update", *argv, "--json"]) == 0
@@ -335,15 +335,30 @@ def test_the_command_takes_file_and_feedback(
     assert "ease: fitted anew, exact" in text
 
 
-def test_no_feedback_is_said(tiny_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_last_word_counts_and_no_feedback_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    steps = [("a", "like"), ("a", "dislike"), ("b", "like"), ("b", "undo"), ("c", "like"), ("c", "click")]
+    table = pd.DataFrame([("u", item, reaction, str(n)) for n, (item, reaction) in enumerate(steps)])
+    log = table.set_axis(["user_id", "item_id", "reaction", "time"], axis=1)
+
     class Kept:
         @staticmethod
         def file_of(runs: Path) -> Path:
-            return runs / "nothing.sqlite"
+            return runs / "kept.sqlite"
+
+        @staticmethod
+        def rows(path: Path, name: str, **where: str) -> pd.DataFrame:
+            return log if (name, where) == ("reaction", {"data": "films"}) else log[:0]
 
     monkeypatch.setattr(core.importlib, "import_module", lambda name: Kept)
     with pytest.raises(UserError, match="not there; nobody has liked"):
-        core.feedback_events(tmp_path)
+        core.feedback_events(tmp_path, "films")
+    (tmp_path / "kept.sqlite").touch()
+    found = core.feedback_events(tmp_path, "films")
+    assert found.to_numpy().tolist() == [["u", "a", "dislike", "1"], ["u", "c", "like", "4"]]
+    run = world_run(dataset_of([(0, 0)], 1, 2), [TRAIN])
+    empty = core.from_feedback(run, core.feedback_events(tmp_path, "other"))
+    with pytest.raises(UserError, match="nothing to bring in: 0 rows"):
+        core.merge(run, empty)
 
 
 def test_lists_of_no_users_are_empty(tiny_run: Run) -> None:
