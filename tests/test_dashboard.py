@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard import charts, strings, tables
 from recsys_core import browse
 from recsys_core.config import Settings
+from recsys_core.explain.faithfulness import MEASURES
 from recsys_core.hybrid import Blend
 from recsys_core.readers import load_dataset
 from recsys_core.recommend import recommend_users
@@ -309,6 +310,9 @@ def test_every_scorer_has_a_colour_of_its_own() -> None:
     assert len(set(given.values())) == len(given)
 
 
+SECTIONS = ("metrics", "components", "questions", "explainers", "rerankers", "conventions")  # of the page Definitions
+
+
 def test_strings_are_all_used() -> None:
     code = "".join(file.read_text("utf-8") for file in APP.parent.rglob("*.py") if file.parent.name != "strings")
     built = (
@@ -326,5 +330,10 @@ def test_strings_are_all_used() -> None:
     )
     built += ("page.", "verdict.", "tile.higher", "tile.lower", "tile.neither", "movers.gain", "movers.lose")
     built += tuple(f"pareto.{key}" for key in ("front", "mix", "rerank", "learned", "chosen", "here"))
+    built += ("compare.no.", "compare.says.", "compare.verdict.", "overview.lead.", "overview.gain.", "faith.column.")
+    built += ("faith.question.", "faith.things.", "faith.none.", "faith.verdict.", "define.column.", "define.direction.")
+    built += tuple(f"faith.{measure}" for measure in MEASURES) + tuple(f"define.{section}" for section in SECTIONS)
+    built += tuple(f"overview.{fact}" for fact in ("users", "items", "interactions", "sparsity"))
+    built += tuple(f"compare.{key}" for key in ("user_id", "rbo", "kept"))
     built += tuple(f"column.{key}" for key in ("metric", "verdict", "n", "formula", "range", "source"))
     assert not [key for key in strings.TEXT["en"] if f'"{key}"' not in code and not key.startswith(built)]

@@ -344,4 +344,4 @@ def test_charts_read_no_markup() -> None:
         overview_charts.curves_chart(epochs, "loss", x="e", y=bad),
         faithfulness_charts.agreement_chart(matrix),
     ]
-    assert all("<b>" not in f.to_json() and "\\u003cb" not in f.to_json() for f in made)
+    assert all("<b>" not in f.to_json() and "\\u003cb\\u003e" not in f.to_json() for f in made)
