@@ -11,7 +11,7 @@ from dashboard.charts import AXIS
 from dashboard.overview_charts import OTHER
 
 FLOOR = AXIS  # colour of methods that do not look at the model
-SCALE = [[0, "rgba(213,94,0,.75)"], [0.5, "rgba(138,143,152,.08)"], [1, "rgba(0,114,178,.75)"]]  # -1 vermilion, +1 blue
+SCALE = [[0, "#D55E00"], [0.5, "#E4E6EA"], [1, "#0072B2"]]  # -1 vermilion, +1 blue; opaque, so that numbers read in the dark too
 
 
 def paint(methods: list[str], floors: tuple[str, ...]) -> dict[str, str]:
@@ -22,7 +22,7 @@ def agreement_chart(matrix: pd.DataFrame) -> go.Figure:
     """Correlations from -1 to 1, each with its number; what is not there is blank."""
     names = [html.escape(str(n)) for n in matrix.index]
     values = matrix.to_numpy()
-    text = [["" if pd.isna(v) else f"{v:.2f}".replace("-", "\u2212") for v in row] for row in values.tolist()]
+    text = [["" if pd.isna(v) else f"{round(v, 2) + 0.0:.2f}".replace("-", "\u2212") for v in row] for row in values.tolist()]
     cells = {
         "type": "heatmap",
         "z": [[None if pd.isna(v) else v for v in row] for row in values.tolist()],

@@ -310,6 +310,9 @@ def test_every_scorer_has_a_colour_of_its_own() -> None:
     assert len(set(given.values())) == len(given)
 
 
+SECTIONS = ("metrics", "components", "questions", "explainers", "rerankers", "conventions")  # of the page Definitions
+
+
 def test_strings_are_all_used() -> None:
     code = "".join(file.read_text("utf-8") for file in APP.parent.rglob("*.py") if file.parent.name != "strings")
     written = tuple(re.findall(r'\bf"([a-z_]+\.(?:[a-z_]+\.)*)\{', code))  # f"case.{name}": keys that are put together

@@ -73,10 +73,10 @@ def test_overview_has_the_figures_of_the_report(open_app, judged_runs: Runs) -> 
     gaps = {d["model"]: d["mean"] for d in json.loads((run.path / "report.json").read_text())["differences"]}
     shown = tiles(app)
     assert shown["Hybrid NDCG@5"] == number(ndcg["hybrid"])
-    assert shown["Over best component"] == signed(gaps[alone.idxmax()])
+    assert shown["Lift over best"] == signed(gaps[alone.idxmax()])
     data = run.dataset
     assert (shown["Users"], shown["Interactions"]) == (f"{len(data.users):,}", f"{len(data.interactions):,}")
-    assert shown["Cold-item NDCG"] == "not available"  # its split judges no cold items
+    assert shown["Cold-item NDCG"] == "\u2014"  # its split judges no cold items
     board = next(d.value for d in app.dataframe if "model" in d.value and "hybrid" in set(d.value["model"]))
     np.testing.assert_allclose(board.set_index("model")["mean"], ndcg[["hybrid", *run.model.names]].reindex(board["model"]))
     assert list(board["mean"]) == sorted(board["mean"], reverse=True)
@@ -90,7 +90,7 @@ def test_overview_without_a_report_shows_validation_and_the_command(open_app, ti
     board = next(d.value for d in app.dataframe if "model" in d.value)
     valid = tiny_run.metrics["valid"]
     assert board.set_index("model")["mean"].to_dict() == {"hybrid": valid["hybrid"], **valid["components"]}
-    assert "Over best component" not in tiles(app)
+    assert "Lift over best" not in tiles(app)
 
 
 @pytest.mark.parametrize(
@@ -344,4 +344,4 @@ def test_charts_read_no_markup() -> None:
         overview_charts.curves_chart(epochs, "loss", x="e", y=bad),
         faithfulness_charts.agreement_chart(matrix),
     ]
-    assert all("<b>" not in f.to_json() and "\\u003cb" not in f.to_json() for f in made)
+    assert all("<b>" not in f.to_json() and "\\u003cb\\u003e" not in f.to_json() for f in made)

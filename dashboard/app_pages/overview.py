@@ -15,6 +15,8 @@ from recsys_core.metrics import METRICS
 from recsys_core.overview import Judged, Lift
 from recsys_core.run import Run
 
+NONE = "\u2014"  # a dash; the chip below says in words that nothing was judged
+
 
 def page(run: Run) -> None:
     state.choice(run)  # the link stays whole
@@ -85,13 +87,13 @@ def headline(run: Run, told: Judged) -> None:
     if run.settings.split == "cold-items":
         tile(tiles[3], plain("overview.cold"), number(mine["mean"]), told_of, plain("overview.cold.all"), t("overview.cold.help"))
     else:
-        tile(tiles[3], plain("overview.cold"), plain("missing"), "", plain("overview.cold.none"), t("overview.cold.help"))
+        tile(tiles[3], plain("overview.cold"), NONE, "", plain("overview.cold.none"), t("overview.cold.help"))
     st.caption(control(told))
 
 
 def lift_tile(place: st.delta_generator.DeltaGenerator, label: str, gain: Lift | None, about: str, missing: str) -> None:
     if gain is None or math.isnan(gain.mean):
-        tile(place, label, plain("missing"), "", missing, about)
+        tile(place, label, NONE, "", missing, about)
         return
     colour = {"better": "green", "worse": "red"}.get(gain.verdict, "gray")
     told = plain("overview.lift.of", low=signed(gain.low), high=signed(gain.high), model=gain.model)

@@ -31,7 +31,7 @@ EN = {
     "overview.interval": "{low} to {high}",
     "overview.users_n": "95% interval, {n:,} users",
     "overview.notice": "not judged",
-    "overview.lift": "Over best component",
+    "overview.lift": "Lift over best",
     "overview.lift.help": "NDCG of the hybrid minus that of the component which is best alone on the same users, paired by user.",
     "overview.lift.none": "no single component in the report",
     "overview.lift.of": "{low} to {high}; hybrid minus {model}",
