@@ -32,7 +32,7 @@ def _page(found: pd.DataFrame, most: int, facts: Mapping[str, object]) -> str:
     stats = "".join(f"<div><dt>{report.escaped(k)}</dt><dd>{report.escaped(v)}</dd></div>" for k, v in figures(found).items())
     head = f'<header><h1>{report.escaped(title)}</h1><dl class="stats">{stats}</dl>'
     head += f'<p class="note">{report.escaped(agreed(found))}</p></header>'
-    fields = [name for name in FIELDS if name not in ("author", "run") or found[name].nunique() > 1]
+    fields = [name for name in FIELDS if name not in ("author", "run") or len(set(found[name])) > 1]
     frame = (
         found.head(most)[fields]
         .assign(time=found["time"].head(most).str[:16])
