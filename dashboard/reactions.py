@@ -49,13 +49,13 @@ def note(now: Choice) -> None:
         st.markdown(t("react.count.one" if len(found) == 1 else "react.count", n=len(found), **n))
         st.button(plain("react.undo"), key="undo all", args=(tuple(found),), **how)
         with st.popover(plain("react.which"), icon=":material/list:"):
+            st.caption(t("react.says"))
             for item, (kind, title) in shown(now, found).items():
                 left, right = st.columns([4, 1], vertical_alignment="center")
                 left.text(plain(f"react.{kind}.of", title=explain_charts.cut(title, 60)))
                 right.button("", key=f"undo {item}", help=t("react.undo.one"), args=((item,),), **how)
             if len(found) > MOST:
                 st.caption(t("react.more", n=len(found) - MOST))
-    st.caption(t("react.says"))
 
 
 def shown(now: Choice, found: dict[str, str]) -> dict[str, tuple[str, str]]:

@@ -83,15 +83,15 @@ def shown(found: pd.DataFrame, order: list[str], key: str, opens: dict[str, Any]
     """A table of verdicts; cells are plain text."""
     config = st.column_config
     columns = {
-        "verdict": config.TextColumn(plain("review.verdict"), width=110),
-        "user_id": config.TextColumn(plain("user"), width=90),
-        "title": config.TextColumn(plain("column.title"), width=190),
-        "note": config.TextColumn(plain("review.note"), width=300),
-        "place": config.TextColumn(plain("column.rank"), width=55),
-        "percent": config.NumberColumn(plain("column.percent"), format="%.0f%%", width=60),
-        "when": config.DatetimeColumn(plain("column.when"), format="YYYY-MM-DD HH:mm", timezone="UTC", width=130),
+        "verdict": config.TextColumn(plain("review.verdict"), width=92),
+        "user_id": config.TextColumn(plain("user"), width=60),
+        "title": config.TextColumn(plain("column.title"), width=170),
+        "note": config.TextColumn(plain("review.note"), width=215),
+        "place": config.TextColumn(plain("column.rank"), width=45),
+        "percent": config.NumberColumn(plain("column.percent"), format="%.0f%%", width=54),
+        "when": config.DatetimeColumn(plain("column.when"), format="YYYY-MM-DD HH:mm", timezone="UTC", width=128),
         "author": config.TextColumn(plain("review.author"), width=110),
-        "run": config.TextColumn(plain("run"), width=90),
+        "run": config.TextColumn(plain("run"), width=60),
     } | (opens or {})
     st.dataframe(
         view_of(found),

@@ -11,7 +11,7 @@ from dashboard.strings import plain
 from recsys_core import feedback
 from recsys_core.errors import UserError
 
-FIELDS = ("verdict", "user_id", "item_id", "title", "note", "rank", "probability", "time", "author", "run")
+FIELDS = ("verdict", "user_id", "title", "note", "rank", "probability", "time", "author", "run")
 HEADS = {name: f"reviews.head.{name}" for name in FIELDS}
 
 
@@ -32,7 +32,12 @@ def _page(found: pd.DataFrame, most: int, facts: Mapping[str, object]) -> str:
     stats = "".join(f"<div><dt>{report.escaped(k)}</dt><dd>{report.escaped(v)}</dd></div>" for k, v in figures(found).items())
     head = f'<header><h1>{report.escaped(title)}</h1><dl class="stats">{stats}</dl>'
     head += f'<p class="note">{report.escaped(agreed(found))}</p></header>'
-    frame = found.head(most)[list(FIELDS)].rename(columns={name: plain(key) for name, key in HEADS.items()})
+    fields = [name for name in FIELDS if name not in ("author", "run") or len(set(found[name])) > 1]
+    frame = (
+        found.head(most)[fields]
+        .assign(time=found["time"].head(most).str[:16])
+        .rename(columns={name: plain(key) for name, key in HEADS.items()})
+    )
     said = frame.assign(**{plain(HEADS["verdict"]): [plain(f"review.{v}") for v in found["verdict"].head(most)]})
     told = plain("reviews.report.caption", shown=len(frame), n=len(found))
     table = f'<div class="scroll">{explain_charts.table(said.astype(object), len(said))}</div>'

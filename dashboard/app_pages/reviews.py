@@ -89,7 +89,7 @@ def button(table: str, rows: pd.DataFrame) -> dict[str, Any]:
     """A column of buttons that open a row on the page Explain."""
     pairs = tuple(zip(rows["run"], rows["user_id"], rows["item_id"], strict=True))
     how: dict[str, Any] = {"on_click": state_review.opened, "args": (table, pairs), "key": state_review.OPEN[table]}
-    return {"open": st.column_config.ButtonColumn("", width=80, **how)}
+    return {"open": st.column_config.ButtonColumn("", width=74, **how)}
 
 
 def waiting(now: Choice, found: pd.DataFrame) -> None:

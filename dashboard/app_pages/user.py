@@ -29,9 +29,14 @@ def page(run: Run) -> None:
 def who(now: Choice) -> None:
     st.subheader(plain("profile"), anchor=False)
     facts = browse.profile(now.run, now.person.user)
-    st.markdown(t("profile.likes", n=now.person.n_likes) + "".join(f" {tables.fact(k, v)}" for k, v in facts.items()))
+    st.markdown(t("profile.likes", n=likes(now)) + "".join(f" {tables.fact(k, v)}" for k, v in facts.items()))
     if not facts:
         st.caption(t("profile.none"))
+
+
+def likes(now: Choice) -> int:
+    """In the data; reactions are counted beside the list."""
+    return int(runs.history(now.run, now.person.user)[0]["liked"].sum())
 
 
 @st.fragment
@@ -44,7 +49,7 @@ def past(now: Choice) -> None:
         return
     if not now.person.n_likes:
         st.info(t("history.no_likes"), icon=":material/person_add:")
-    st.caption(known(now, len(frame), int(frame["liked"].sum()), withheld))
+    st.caption(known(now, len(frame), withheld))
     sorts = {key: plain(f"history.sort.{key}") for key in ("time", "title", "value")}
     sort = st.segmented_control(
         plain("history.sort"),
@@ -77,9 +82,9 @@ def past(now: Choice) -> None:
     st.dataframe(shown, column_config=columns, column_order=order, hide_index=True, height=height, row_height=tables.ROW)
 
 
-def known(now: Choice, n: int, likes: int, withheld: int) -> str:
+def known(now: Choice, n: int, withheld: int) -> str:
     """What the history holds, what a like is, and what is kept back."""
-    words = [t("history.some", n=n, likes=likes)]
+    words = [t("history.some", n=n, likes=likes(now))]
     if (threshold := now.run.dataset.threshold) is not None:
         words.append(t("history.threshold", threshold=threshold))
     if withheld:
