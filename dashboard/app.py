@@ -31,6 +31,7 @@ SCREENS = (
     Screen("user", "person_search"),
     Screen("explain", "help_center"),
     Screen("lab", "tune", user=False),
+    Screen("fairness", "balance"),
 )
 
 

@@ -171,7 +171,7 @@ def typical(catalog: Catalog, items: NDArray[np.int64], cluster: NDArray[np.int6
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest items of one item, best first. `by`: "text" (cosine), "ease" (weight of the item in another's score), "item_knn"
+    """An item's nearest, best first. `by`: "text" (cosine), "ease" (weight of the item in another's score), "item_knn"
     (shrunk cosine), or "" if nothing can tell; `items` and `values` are empty where nothing is known of the item."""
 
     by: str

@@ -28,6 +28,7 @@ COLD = 5  # training likes; users with fewer are nearly new
 KNOWN = "known"  # the group by number of training likes: "new" or "known"
 FAME = "fame"  # not an attribute: items by how often they were liked in training
 NOTHING = ""  # stands for an item without a value
+ORDER = ("low", "middle", "high", "niche", "mixed", "popular", "new", "known")  # of groups that have one
 METRICS_OF_GROUPS = ("ndcg", "recall", *DIVERSITY, "popularity_lift", "calibration_kl")
 
 
@@ -37,8 +38,8 @@ METRICS_OF_GROUPS = ("ndcg", "recall", *DIVERSITY, "popularity_lift", "calibrati
 def long_tail(measured: Measured) -> pd.DataFrame:
     """Lorenz curves over the whole catalogue: catalogue, likes, exposure, cumulative shares from (0, 0, 0) to (1, 1, 1).
 
-    Items are sorted by training likes, the least liked first; equally liked ones make one straight piece, so that no order among
-    them is made up. `likes`: share of the training likes that the items hold; `exposure`: of the places in all lists. After
+    Items are sorted by training likes, the least liked first; equally liked ones make one straight piece, so that no order
+    among them is made up. `likes`: share of the training likes that the items hold; `exposure`: of the places in all lists. After
     Lorenz 1905; the second is a concentration curve (Kakwani 1977), since its items are sorted by something else.
     """
     counts = np.asarray(measured.source.inputs["counts"], np.float64)
@@ -57,7 +58,7 @@ def _curve(values: Floats, by: Floats) -> tuple[Floats, Floats]:
 
 
 def concentration(values: ArrayLike, by: ArrayLike | None = None) -> float:
-    """1 - twice the area under the Lorenz curve of `values`, items sorted by `by`: 0 = evenly spread, towards 1 = all with the last.
+    """1 - twice the area under the Lorenz curve of `values`, items sorted by `by`: 0 = even, towards 1 = all with the last.
 
     Without `by` that is the Gini coefficient; with it the concentration index (Kakwani 1977, -1 to 1): how far what is
     large in `by` holds what there is of `values`. NaN where there is nothing to share.
@@ -96,7 +97,7 @@ def tail(measured: Measured, curve: pd.DataFrame, part: float = 0.1) -> Tail:
 
 @dataclass(frozen=True)
 class Mass:
-    """An attribute of the items: `share` (n_items, values), rows that sum to 1: an item of g values gives each 1/g (Steck 2018)."""
+    """An attribute of the items: `share` (n_items, values), rows sum to 1: each of g values gets 1/g (Steck 2018)."""
 
     name: str
     values: tuple[str, ...]
@@ -131,8 +132,8 @@ class Mass:
 
 
 def exposure(measured: Measured, mass: Mass) -> pd.DataFrame:
-    """Shares of each value: value, catalogue, histories, lists, ratio (lists / histories; NaN if no history has it), n (items with
-    the value). Each column of shares sums to 1; the most in histories first."""
+    """Shares of each value: value, catalogue, histories, lists, ratio (lists / histories, NaN if no history has it), n (items
+    with the value). Each column of shares sums to 1; the most in histories first."""
     source = measured.source
     shown = np.bincount(measured.items[measured.items >= 0], minlength=len(source.inputs["counts"]))
     past = np.bincount(source.inputs["history"].indices, minlength=len(shown))
@@ -169,8 +170,27 @@ def least_served(measured: Measured, metric: str = "calibration_kl", n: int = 10
     return pd.DataFrame({"row": order, "user_id": measured.source.user_ids[order], "value": values[order]})
 
 
+@dataclass(frozen=True)
+class More:
+    """Popularity lift over users: `share` of them whose list is more popular than their history, mean, median, and n."""
+
+    share: float
+    mean: float
+    median: float
+    n: int
+
+
+def more_popular(measured: Measured) -> More:
+    """Of the users for whom it is defined; NaN if of nobody."""
+    values = measured.per_user["popularity_lift"]
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return More(math.nan, math.nan, math.nan, 0)
+    return More(float((known > 0).mean()), float(known.mean()), float(np.median(known)), len(known))
+
+
 def histogram(values: Floats, bins: int = 30, top: float = 0.99) -> pd.DataFrame:
-    """Users by a metric: low, high, n. The last bin holds all above the quantile `top` too, so that few do not squeeze the rest."""
+    """Users by a metric: low, high, n. The last bin holds all above the quantile `top`: few shall not squeeze the rest."""
     known = values[~np.isnan(values)]
     if not len(known):
         return pd.DataFrame({"low": [], "high": [], "n": []})
@@ -223,19 +243,24 @@ def shown_metrics(measured: Measured) -> list[str]:
 def segments(measured: Measured, labels: NDArray[np.object_]) -> pd.DataFrame:
     """Means by group: group, users, metric, mean, low, high (95% bootstrap over users), n (users with a defined value), small.
 
-    Where n is under SMALLEST the figures are NaN and `small` is True. Groups in the order of their labels.
+    Where n is under SMALLEST the figures are NaN and `small` is True. Groups in the order of
+    ORDER, then of their labels.
     """
     names, rows = shown_metrics(measured), []
     if not names:
         return pd.DataFrame(columns=["group", "users", "metric", "mean", "low", "high", "n", "small"])
     table = np.stack([measured.per_user[name] for name in names], axis=1)
-    for group in sorted(set(labels.tolist())):
+    for group in sorted(set(labels.tolist()), key=_place):
         users = np.flatnonzero(labels == group)
         for name, found in zip(names, measured.source.draws.intervals(table, users), strict=True):
             small = found.n < SMALLEST
             figures = found._asdict() | ({"mean": np.nan, "low": np.nan, "high": np.nan} if small else {})
             rows.append({"group": group, "users": len(users), "metric": name, **figures, "small": small})
     return pd.DataFrame(rows)
+
+
+def _place(group: str) -> tuple[int, str]:
+    return (ORDER.index(group) if group in ORDER else len(ORDER)), group
 
 
 @dataclass(frozen=True)

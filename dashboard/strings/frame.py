@@ -5,6 +5,7 @@ EN = {
     "page.user": "User",
     "page.explain": "Explain",
     "page.lab": "Blend lab",
+    "page.fairness": "Diversity and fairness",
     "run": "Run",
     "run.option": "{name} · {data} · {date}",
     "run.test": "NDCG@{k} **{mean:.3f}** ± {half:.3f} on the test set, n = {n:,} users",
@@ -40,4 +41,6 @@ EN = {
     "note.k": "The link asks for a list of {value}; K is a whole number from 1 to {most}. Showing {used:d}.",
     "note.weights": "The link's weights could not all be used ({value}); those keep what was learned.",
 }
-ZH: dict[str, str] = {}
+ZH: dict[str, str] = {
+    "page.fairness": "多样性与公平",
+}
