@@ -34,6 +34,7 @@ SCREENS = (
     Screen("user", "person_search", first=True),
     Screen("explain", "help_center"),
     Screen("lab", "tune", user=False),
+    Screen("fairness", "balance"),
     Screen("whatif", "science"),
     Screen("compare", "compare_arrows", user=False),
     Screen("faithfulness", "verified", user=False),

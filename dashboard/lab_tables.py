@@ -44,10 +44,10 @@ class Tile:
     help: str
 
 
-def tiles(changes: pd.DataFrame, k: int) -> list[Tile]:
-    """A tile for each metric of TILES, from `differences.change`; one that the run has not says so."""
+def tiles(changes: pd.DataFrame, k: int, names: Sequence[str] = TILES) -> list[Tile]:
+    """A tile for each metric named, from `differences.change`; one that the run has not says so."""
     rows = {row["metric"]: row | {"verdict": v} for row, v in zip(changes.to_dict("records"), verdicts(changes), strict=True)}
-    return [_tile(rows[name], k) if name in rows else _missing(name, k) for name in TILES]
+    return [_tile(rows[name], k) if name in rows else _missing(name, k) for name in names]
 
 
 def _tile(row: Row, k: int) -> Tile:

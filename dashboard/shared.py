@@ -12,7 +12,7 @@ from plotly.graph_objects import Figure
 from dashboard import runs, state, style, tables
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
-from recsys_core import browse
+from recsys_core import browse, rerank
 from recsys_core.run import Run
 
 
@@ -73,6 +73,18 @@ def weights(choice: Choice) -> None:
                 track.slider(name, low, high, step=step, format="%.2f", key=key, on_change=state.touched)
                 share.caption(t("blend.share", share=shares[name]))
     st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
+
+
+def reranker(now: Choice, rerankers: list[str]) -> None:
+    """Which re-ranker, and its strength."""
+    names = {"": plain("rerank.none")} | {name: rerank.get(name).label for name in rerankers}
+    left, right = st.columns(2, gap="small", vertical_alignment="bottom")
+    left.selectbox(
+        plain("rerank"), list(names), format_func=names.get, key="reranker", help=t("rerank.help"), on_change=state.touched
+    )
+    right.slider(
+        plain("rerank.strength"), 0.0, 1.0, step=0.05, key="strength", disabled=not now.reranker, on_change=state.touched
+    )
 
 
 def length() -> None:

@@ -35,28 +35,29 @@ def item(now: Choice, listed: list[str]) -> str | None:
     return found
 
 
-def _choose_item(item: object) -> None:
+def choose_item(item: object) -> None:
+    """From now on the pages are about this item, if the run has it."""
     touched()
     if current_run().dataset.items.find([item])[0] >= 0:
         st.session_state["why"], st.session_state["why for"] = str(item), ""
 
 
 def item_picked() -> None:
-    _choose_item(st.session_state["item"])
+    choose_item(st.session_state["item"])
 
 
 def item_searched() -> None:
     """The first match becomes the item."""
     matches = found_items(current_run()).frame["item_id"]
     if len(matches):
-        _choose_item(matches.iloc[0])
+        choose_item(matches.iloc[0])
 
 
 def why_clicked(ids: tuple[str, ...]) -> None:
     """A button in the list: its item is asked about, on the page Explain."""
     click = st.session_state[WHY_CLICK]
     if click is not None and 0 <= click["row"] < len(ids):
-        _choose_item(ids[click["row"]])
+        choose_item(ids[click["row"]])
         st.session_state["why asked"] = ids[click["row"]]
         state_reactions.react("click", ids[click["row"]])
 

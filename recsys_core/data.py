@@ -221,11 +221,14 @@ class Catalog:
         columns = [names[v] for row in values for v in set(row)]
         return csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=(len(values), len(names)))
 
+    @property
+    def topic(self) -> str | None:
+        """The attribute with the most values an item (genres, tags), or None if there is no attribute."""
+        return max(self.attributes, key=lambda a: self.indicator(a).nnz, default=None)
+
     def topics(self) -> csr_array | None:
-        """The indicator of the attribute with the most values an item (genres, tags), or None if there is no attribute."""
-        if not self.attributes:
-            return None
-        return self.indicator(max(self.attributes, key=lambda a: self.indicator(a).nnz))
+        """The indicator of `topic`, or None if there is no attribute."""
+        return None if self.topic is None else self.indicator(self.topic)
 
 
 @dataclass(frozen=True)

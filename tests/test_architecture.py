@@ -37,6 +37,8 @@ LAYERS = [
         "analytics",
         "tradeoffs",
         "differences",
+        "fairness",
+        "catalogue_map",
         "explain",
         "testing",
         "feedback",
@@ -167,7 +169,16 @@ RULES = [
             path
             in tuple(
                 f"dashboard/{n}.py"
-                for n in ("charts", "explain_charts", "lab_charts", "overview_charts", "faithfulness_charts", "report")
+                for n in (
+                    "charts",
+                    "explain_charts",
+                    "lab_charts",
+                    "fairness_charts",
+                    "map_charts",
+                    "overview_charts",
+                    "faithfulness_charts",
+                    "report",
+                )
             )
         ),
         forbidden("streamlit", "torch", "sklearn"),

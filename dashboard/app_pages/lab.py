@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard import lab_charts, lab_tables, shared, state, state_lab, tables
 from dashboard.state import Choice
 from dashboard.strings import code, plain, t
-from recsys_core import differences, rerank, tradeoffs
+from recsys_core import differences, tradeoffs
 from recsys_core.analytics import Measured
 from recsys_core.errors import UserError
 from recsys_core.metrics import METRICS
@@ -59,14 +59,7 @@ def settings(run: Run, rerankers: list[str], top: Place, rest: Place) -> None:
     with top:  # before all else, so that the figures follow the slider
         headlines(now, seen)
     shared.weights(now)
-    names = {"": plain("rerank.none")} | {name: rerank.get(name).label for name in rerankers}
-    left, right = st.columns(2, gap="small", vertical_alignment="bottom")
-    left.selectbox(
-        plain("rerank"), list(names), format_func=names.get, key="reranker", help=t("rerank.help"), on_change=state.touched
-    )
-    right.slider(
-        plain("rerank.strength"), 0.0, 1.0, step=0.05, key="strength", disabled=not now.reranker, on_change=state.touched
-    )
+    shared.reranker(now, rerankers)
     shared.length()
     if now.rehidden:
         st.caption(t("list.not_rehidden"))

@@ -83,6 +83,7 @@ EN = {
     "twin": "The numbers as a table",
     "twin.download": "Download (CSV)",
     "page.whatif": "What-if",
+    "page.fairness": "Diversity and fairness",
 }
 ZH = {
     "app": "Whyrec",
@@ -166,4 +167,5 @@ ZH = {
     "page.definitions": "定义",
     "twin": "以表格查看数字",
     "twin.download": "下载（CSV）",
+    "page.fairness": "多样性与公平",
 }

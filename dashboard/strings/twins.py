@@ -1,0 +1,4 @@
+"""Tables under charts."""
+
+EN = {"twin.download": "Download (CSV)"}
+ZH = {"twin.download": "下载 (CSV)"}

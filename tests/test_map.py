@@ -1,0 +1,22 @@
+"""The catalogue map's core: the sample keeps every stratum, and stays within its bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recsys_core import catalogue_map
+from recsys_core.errors import UserError
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sample_keeps_every_stratum_within_the_bound(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    fame, labels = rng.zipf(1.5, 9000).astype(float), rng.zipf(1.3, 9000).clip(max=400).astype(str).astype(object)
+    chosen = catalogue_map.sample(fame, labels, 5000, np.random.default_rng(seed))
+    strata = catalogue_map.strata_of(fame, labels)
+    assert len(chosen) == len(set(chosen)) == 5000
+    assert set(strata[chosen]) == set(strata)
+    np.testing.assert_array_equal(chosen, catalogue_map.sample(fame, labels, 5000, np.random.default_rng(seed)))
+    with pytest.raises(UserError, match="strata"):
+        catalogue_map.sample(fame, labels, 2, rng)
