@@ -162,6 +162,7 @@ ZH = {
     "note.k": "链接要求的列表长度是 {value}；K 须为 1 到 {most} 的整数。已改用 {used:d}。",
     "note.weights": "链接中的权重未能全部采用（{value}）；这些组件保留学得的权重。",
     "page.overview": "概览",
+    "page.whatif": "假设分析",
     "page.compare": "对比",
     "page.faithfulness": "忠实度",
     "page.definitions": "定义",
