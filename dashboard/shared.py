@@ -122,22 +122,28 @@ def chart(figure: Figure, key: str, alt: str) -> None:
     st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=alt)
 
 
-def twin(view: pd.DataFrame, name: str, key: str, columns: Mapping[str, object] | None = None) -> None:
-    """The numbers of a chart: a folded table and its CSV."""
-    with st.expander(plain("twin"), icon=":material/table:"):
-        table(view, key, columns)
+def twin(
+    view: pd.DataFrame, name: str, key: str, columns: Mapping[str, object] | None = None, *, label: str = "", only: bool = False
+) -> None:
+    """The numbers of a chart: a folded table, and all of `view` as a CSV."""
+    with st.expander(label or plain("twin"), icon=":material/table:"):
+        table(view, key, columns, only=only)
         download(view, name, key)
 
 
-def table(view: pd.DataFrame, key: str, columns: Mapping[str, object] | None = None) -> None:
-    """A frame as high as its first rows; figures with four places unless `columns` says otherwise."""
+def table(
+    view: pd.DataFrame, key: str, columns: Mapping[str, object] | None = None, *, most: int = 20, only: bool = False
+) -> None:
+    """A frame as high as its first `most` rows; figures with four places unless `columns` says else; `only` those columns."""
+    given = dict(columns or {})
     floats = {c: st.column_config.NumberColumn(format="%.4f") for c in view.columns if pd.api.types.is_float_dtype(view[c])}
     st.dataframe(
         view,
-        column_config=floats | dict(columns or {}),
+        column_config=floats | given,
+        column_order=[c for c in view.columns if c in given] if only else None,
         hide_index=True,
         row_height=tables.ROW,
-        height=tables.height(view, 20),
+        height=tables.height(view, most),
         placeholder=plain("missing"),
         key=f"frame {key}",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import fairness_charts, fairness_tables, lab_tables, shared, state, state_fairness, state_lab, twins
+from dashboard import fairness_charts, fairness_tables, lab_tables, shared, state, state_fairness, state_lab
 from dashboard.state import Choice
 from dashboard.strings import code, plain, t
 from recsys_core import differences, fairness
@@ -40,7 +40,6 @@ def settings(run: Run, known: Analytics, top: Place, rest: Place) -> None:
     shared.weights(now)
     shared.reranker(now, known.rerankers)
     shared.length()
-    st.caption(t("link"))
     with rest:
         left, right = st.columns(2, gap="medium")
         with left:
@@ -53,6 +52,7 @@ def settings(run: Run, known: Analytics, top: Place, rest: Place) -> None:
         with right:
             exposure(now, found)
         groups(now, found)
+    shared.share()
 
 
 def headlines(now: Choice, found: Measured) -> None:
@@ -81,7 +81,7 @@ def long_tail(now: Choice, found: Measured) -> None:
     number = st.column_config.NumberColumn
     heads = {"catalogue": "fair.tail.x", "likes": "fair.tail.likes", "exposure": "fair.tail.lists"}
     columns = {name: number(plain(head), format="percent") for name, head in heads.items()}
-    twins.twin(plain("fair.tail.table"), curve, columns, file=f"{now.run.path.name}-long-tail", key="fair tail")
+    shared.twin(curve, f"{now.run.path.name}-long-tail", "fair tail", columns, label=plain("fair.tail.table"), only=True)
 
 
 def popularity(now: Choice, found: Measured) -> None:
@@ -104,7 +104,7 @@ def popularity(now: Choice, found: Measured) -> None:
     number = st.column_config.NumberColumn
     heads = {"low": number(plain("fair.from"), format="percent"), "high": number(plain("fair.to"), format="percent")}
     heads["n"] = number(plain("fair.lift.y"))
-    twins.twin(plain("fair.lift.table"), bins, heads, file=f"{now.run.path.name}-popularity-lift", key="fair lift")
+    shared.twin(bins, f"{now.run.path.name}-popularity-lift", "fair lift", heads, label=plain("fair.lift.table"), only=True)
 
 
 def calibration(now: Choice, found: Measured) -> None:
@@ -138,7 +138,9 @@ def calibration(now: Choice, found: Measured) -> None:
     number = st.column_config.NumberColumn
     columns = {"value": st.column_config.TextColumn(plain("fair.value"))}
     columns |= {c: number(plain(f"fair.mix.{c}"), format="percent") for c in ("history", "lists")}
-    twins.twin(plain("fair.mix.table"), mix.assign(value=names), columns, file=f"{now.run.path.name}-mix", key="fair mix")
+    shared.twin(
+        mix.assign(value=names), f"{now.run.path.name}-mix", "fair mix", columns, label=plain("fair.mix.table"), only=True
+    )
 
 
 def exposure(now: Choice, found: Measured) -> None:
@@ -166,7 +168,7 @@ def exposure(now: Choice, found: Measured) -> None:
     columns |= {c: number(words[key], format="percent", width=75) for key, c in series.items()}
     columns |= {"ratio": number(plain("fair.ratio"), format="%.2f", width=75), "n": number(plain("fair.items"), width=60)}
     view = shares.assign(value=names)
-    twins.twin(plain("fair.exposure.table"), view, columns, file=f"{now.run.path.name}-exposure", key="fair exposure")
+    shared.twin(view, f"{now.run.path.name}-exposure", "fair exposure", columns, label=plain("fair.exposure.table"), only=True)
 
 
 def groups(now: Choice, found: Measured) -> None:
@@ -201,9 +203,9 @@ def groups(now: Choice, found: Measured) -> None:
         st.caption(t("fair.groups.known", few=fairness.COLD))
     view = fairness_tables.groups_view(table, by, names)
     columns = {c: st.column_config.Column(c) for c in view.columns}
-    twins.table(view, columns, key="fair groups", most=22)
+    shared.table(view, "fair groups", columns, most=22, only=True)
     full = table.assign(group=[fairness_tables.group(by, g) for g in table["group"]])
-    twins.download(full, f"{now.run.path.name}-groups")
+    shared.download(full, f"{now.run.path.name}-groups", "fair groups")
 
 
 page(state.current_run())

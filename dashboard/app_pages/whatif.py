@@ -156,7 +156,7 @@ def editable(run: Run, edits: Edits) -> None:
         )
         for name, key in buttons.items()
     }
-    table(view, columns, 10)
+    whatif_item.table(view, columns, 10)
     st.caption(t("whatif.buttons" if "renew" in buttons else "whatif.buttons.untimed"))
 
 
@@ -171,7 +171,7 @@ def gone(run: Run, edits: Edits) -> None:
     back = st.column_config.ButtonColumn(
         "", width=90, on_click=state_whatif.clicked, args=(state_whatif.BACK, dropped), key=state_whatif.BACK
     )
-    table(view, {"title": st.column_config.TextColumn(plain("column.title"), width=170), "back": back}, 5)
+    whatif_item.table(view, {"title": st.column_config.TextColumn(plain("column.title"), width=170), "back": back}, 5)
 
 
 def shortlist(run: Run, edits: Edits) -> None:
@@ -186,18 +186,7 @@ def shortlist(run: Run, edits: Edits) -> None:
         "title": config.TextColumn(plain("column.title"), width=130),
         "tags": config.ListColumn(plain("column.tags"), width=90),
     }
-    table(frame.assign(like=plain("whatif.like")), columns, 12)
-
-
-def table(view: tables.Frame, columns: dict[str, object], most: int) -> None:
-    st.dataframe(
-        view,
-        column_config=columns,
-        column_order=list(columns),
-        hide_index=True,
-        row_height=tables.ROW,
-        height=tables.height(view, most),
-    )
+    whatif_item.table(frame.assign(like=plain("whatif.like")), columns, 12)
 
 
 # What comes of it.
@@ -254,7 +243,7 @@ def each(now: Choice, user: str, edits: Edits, after: Person) -> None:
             "title": st.column_config.TextColumn(plain("column.title"), width=240),
             "owed": st.column_config.NumberColumn(plain("whatif.column.owed"), width=120),
         }
-        table(view, columns, whatif.WEIGHED)
+        whatif_item.table(view, columns, whatif.WEIGHED)
         st.caption(t("whatif.each.caption", n=len(view), most=whatif.WEIGHED))
         name = f"{tables.file_name('edits', now.run.path.name, user or 'new')}.csv"
         st.download_button(
