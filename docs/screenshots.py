@@ -23,7 +23,7 @@ from dashboard.app import SCREENS  # noqa: E402
 
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 DARK = ("user", "explain")
-PRESS = {"lab": "Measure the trade-off", "explain": "Find the smallest changes", "map": "Draw the map"}  # what a page waits for
+PRESS = {"lab": "Measure the trade-off", "map": "Draw the map"}  # what a page waits for
 SIZE = {"width": 1280, "height": 1000}
 
 
@@ -40,7 +40,9 @@ def shoot(browser, url: str, name: str, user: str, scheme: str) -> None:
         page.wait_for_timeout(500)
         page.locator(READY).wait_for()
         page.locator("[data-testid=stMain] [data-testid=stSpinner]").first.wait_for(state="detached")
-    page.wait_for_timeout(1500)  # fonts, canvases and fading
+    page.wait_for_function("document.querySelectorAll('[data-testid=stSkeleton]').length === 0")  # code that a page loads late
+    page.locator("[data-testid=stMain]").evaluate("main => main.scrollTo(0, 0)")
+    page.wait_for_timeout(2000)  # fonts, canvases and fading
     IMAGES.mkdir(exist_ok=True)
     page.screenshot(path=IMAGES / f"{name}{'-dark' * (scheme == 'dark')}.png")
     context.close()
