@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from encoders import tiny_bert
+from served import chromium, opened
 from streamlit.testing.v1 import AppTest
 
 from recsys_core.config import Settings
@@ -36,6 +39,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("WHYREC_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """A real Chromium; without one the tests are skipped, but where CI is set they fail."""
+    path = chromium()
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium; install it or set CHROMIUM=path")
+    pytest.importorskip("playwright.sync_api")
+    with opened(path) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 import urllib.request
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import chromium, opened, serve
+from served import serve
 
 from recsys_core.explain.answer import explain
 from recsys_core.recommend import recommend_users
@@ -26,16 +25,6 @@ TOO_WIDE = """() => ["html", "[data-testid=stMain]", "[data-testid=stSidebarCont
 WHY = (280, 52 + 35)  # pixels from the corner of the list to the button in its second row
 PATIENCE = 90_000  # milliseconds: the first page imports torch, on what may be a busy machine
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    path = chromium()
-    if path is None:  # then the tests are skipped, but where CI is set they fail
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium; install it or set CHROMIUM=path")
-    pytest.importorskip("playwright.sync_api")
-    with opened(path) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -133,6 +133,8 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         "evaluate",
         "compare",
         "update",
+        "feedback",
+        "forget",
         "dashboard",
         "demo",
     }

@@ -64,7 +64,7 @@ def test_from_a_folder_to_an_open_run(data) -> None:
     while training.TRAINING.status().busy:
         time.sleep(0.1)
     press(ran(app), "data.open")
-    assert app.title[0].value.startswith("What would user")
+    assert app.title[0].value == "What is in this run, and is the hybrid worth it?"
 
 
 def test_uploads_are_mapped_and_markup_stays_text(data) -> None:

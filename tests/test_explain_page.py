@@ -331,7 +331,10 @@ def test_a_click_on_why_chooses_the_item(tiny_run: Run, monkeypatch: pytest.Monk
     session: dict[str, object] = {state_explain.WHY_CLICK: {"row": 1, "label": "Why?"}}
     monkeypatch.setattr(state_explain.st, "session_state", session)
     monkeypatch.setattr(state_explain, "current_run", lambda: tiny_run)
+    recorded: list[tuple[str, str]] = []
+    monkeypatch.setattr(state_explain.state_reactions, "react", lambda *told: recorded.append(told))
     state_explain.why_clicked(("h1", "h2"))
+    assert recorded == [("click", "h2")]
     assert (session["why"], session["why for"]) == ("h2", "")
     assert (state_explain.why_asked(), state_explain.why_asked()) == ("h2", None)
     session[state_explain.WHY_CLICK] = {"row": 9, "label": "Why?"}

@@ -8,7 +8,6 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +17,7 @@ import pandas as pd
 import pytest
 from conftest import HOSTILE
 from plotly.offline import get_plotlyjs
-from test_browser import ARTIFACTS, FLAGS, PATIENCE, chromium
+from test_browser import ARTIFACTS, PATIENCE
 from test_explain_charts import BAD, LEAVES, TEXT, Cells, told, words
 
 from dashboard import explain_charts, report
@@ -280,16 +279,6 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 # A real browser.
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    path = chromium()
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.mark.browser

@@ -18,22 +18,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from served import ROOT, chromium, free_port, opened, serve, wait_for
+from served import ROOT, free_port, serve, wait_for
 
 from recsys_core.cli import main
 from recsys_core.run import Run
 
 pytestmark = pytest.mark.browser
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    path = chromium()
-    if path is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium; install it or set CHROMIUM=path")
-    with opened(path) as found:
-        yield found
 
 
 @pytest.fixture
