@@ -145,9 +145,9 @@ def table(now: Choice, found: UserList) -> None:
     columns = {
         "rank": config.NumberColumn(plain("column.rank"), format="#%d", width=42),
         "move": config.TextColumn(plain("column.move"), help=plain("column.move.help"), width=92),
-        "title": config.TextColumn(plain("column.title"), width=172),
+        "title": config.TextColumn(plain("column.title"), width=150),
         "year": config.TextColumn(plain("column.year"), width=48),
-        "tags": config.ListColumn(plain("column.tags"), width=120),
+        "tags": config.ListColumn(plain("column.tags"), width=96),
         "percent": config.NumberColumn(plain("column.percent"), format="%.0f%%", help=plain("column.percent.help"), width=54),
         "bar": config.ImageColumn(plain("column.bar"), help=plain("column.bar.help"), width=146),
         "why": config.ButtonColumn("", width=64, on_click=state_explain.why_clicked, args=(ids,), key=state_explain.WHY_CLICK),
