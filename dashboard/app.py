@@ -36,6 +36,7 @@ SCREENS = (
     Screen("lab", "tune", user=False),
     Screen("fairness", "balance"),
     Screen("whatif", "science"),
+    Screen("map", "scatter_plot"),
     Screen("compare", "compare_arrows", user=False),
     Screen("faithfulness", "verified", user=False),
     Screen("reviews", "rate_review", user=False),

@@ -29,7 +29,14 @@ K, MOST = 10, 100  # length of a list: at first, and at most
 STRENGTH = 0.3  # of a re-ranker, at first
 EVERYBODY = ("", "")  # a group that is none
 HIDES = ("met", "liked")  # what lists leave out
-OWN_URL = ("user", "explain", "whatif", "compare", "faithfulness")  # pages that add to the URL, and write it when they know what
+OWN_URL = (
+    "user",
+    "explain",
+    "whatif",
+    "map",
+    "compare",
+    "faithfulness",
+)  # pages that add to the URL, and write it when they know what
 STEP = 1e-9  # a weight that differs from the learned one by less has not been moved
 
 

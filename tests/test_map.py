@@ -20,3 +20,11 @@ def test_sample_keeps_every_stratum_within_the_bound(seed: int) -> None:
     np.testing.assert_array_equal(chosen, catalogue_map.sample(fame, labels, 5000, np.random.default_rng(seed)))
     with pytest.raises(UserError, match="strata"):
         catalogue_map.sample(fame, labels, 2, rng)
+
+
+def test_best_is_a_sort_without_the_item_itself() -> None:
+    values = np.array([0.3, 0.9, -np.inf, 0.5, 0.9, 0.1])
+    items, best = catalogue_map._best(values, 1, 3)
+    brute = sorted((i for i in (0, 3, 4, 5)), key=lambda i: -values[i])[:3]
+    assert items.tolist() == brute == [4, 3, 0]
+    assert best.tolist() == [0.9, 0.5, 0.3]

@@ -1,0 +1,111 @@
+"""What does BERT think is alike? The catalogue on a plane, and an item's neighbours by text beside those by likes."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import map_charts, shared, state, state_explain, state_map, tables
+from dashboard.state import Choice
+from dashboard.strings import plain, t
+from recsys_core import catalogue_map
+from recsys_core.catalogue_map import Neighbours
+from recsys_core.errors import UserError
+from recsys_core.run import Run
+
+
+def page(run: Run) -> None:
+    now = state.choice(run)
+    listed = [str(i) for i in state.user_list(now).frame["item_id"]]
+    item = state_explain.item(now, listed)
+    st.title(t("map.title"), anchor=False)
+    if not state_map.textual(run):
+        st.info(t("map.none"), icon=":material/text_fields:")
+        st.code("whyrec train --data data/ml-100k --components ease,bert --out runs/b", language="bash")
+        return
+    picture(now, listed, item)
+    st.subheader(plain("map.near"), anchor=False)
+    pick(now, item)
+    if item is not None:
+        neighbours(run, item)
+
+
+def picture(now: Choice, listed: list[str], item: str | None) -> None:
+    """The map, once it is asked for."""
+    run = now.run
+    if not state_map.asked(run):
+        st.markdown(t("map.wait"))
+        label = plain("map.draw")
+        st.button(label, icon=":material/scatter_plot:", type="primary", on_click=state_map.ask, args=(run,))
+        return
+    try:
+        with st.spinner(plain("map.drawing")):
+            made = state_map.drawn(run)
+    except UserError as error:
+        st.error(t("map.failed"), icon=":material/error:")
+        st.code(str(error), language=None, wrap_lines=True)
+        return
+    topic = run.dataset.catalog.topic
+    kinds = ([] if topic is None else [topic]) + ["cluster"]
+    by = st.selectbox(
+        plain("map.colour"), kinds, format_func=lambda k: plain("map.cluster") if k == "cluster" else k, key="map by", width=240
+    )
+    frame, names = state_map.points(run, made, by, now.person.user, listed, item)
+    if by == "cluster":
+        words = [plain("map.cluster.named" if name else "map.cluster.bare", n=n + 1, name=name) for n, name in enumerate(names)]
+    else:
+        words = [*names, *[""] * (catalogue_map.CLUSTERS - len(names)), plain("map.other")]
+        frame["group"] = frame["group"].clip(upper=len(words) - 1)
+    counts = frame["mark"].value_counts()
+    past, top = int(counts.get("history", 0)), int(counts.get("list", 0))
+    st.markdown(t("map.says", n=len(frame), user=now.person.user, past=past, top=top))
+    marks = [(key, plain(f"map.mark.{key}")) for key in map_charts.MARKS]
+    shared.chart(map_charts.map_chart(frame, words, marks), "map", plain("map.title"))
+    st.caption(
+        t("map.caption", method=made.method, n=len(frame), of=made.of, seed=state_map.SEED, near=made.near, trust=made.trust)
+    )
+    view = frame.assign(group=[words[n] for n in frame["group"]])
+    shared.twin(view, tables.file_name("map", run.path.name), "map")
+
+
+def pick(now: Choice, item: str | None) -> None:
+    """Any item of the catalogue, by search."""
+    matches = state_explain.found_items(now.run)
+    labels = {str(r["item_id"]): plain("why.item.other", **r) for r in matches.frame.to_dict("records")}
+    if item is not None:
+        title = now.run.dataset.catalog.titles[now.run.dataset.items.find([item])[0]]
+        labels.setdefault(item, plain("why.item.other", title=title, item_id=item))
+    left, right = st.columns([3, 2], gap="small")
+    left.selectbox(plain("why.item"), list(labels), format_func=labels.get, key="item", on_change=state_explain.item_picked)
+    hint = plain("why.search.hint")
+    right.text_input(plain("why.search"), key="item query", on_change=state_explain.item_searched, placeholder=hint)
+    if state_explain.item_query().strip():
+        many = "none" if not matches.total else "one" if matches.total == 1 else "many"
+        st.caption(t(f"why.search.{many}", query=state_explain.item_query(), n=matches.total, shown=len(matches.frame)))
+
+
+def neighbours(run: Run, item: str) -> None:
+    """Two lists side by side, and what they share."""
+    text, likes = state_map.near(run, item)
+    if len(text.items) and len(likes.items):
+        st.markdown(t("map.shared", n=len(catalogue_map.shared(text, likes)), text=len(text.items), likes=len(likes.items)))
+    left, right = st.columns(2, gap="medium")
+    with left:
+        side(state_map.told(run, text), text, "text")
+    with right:
+        side(state_map.told(run, likes), likes, "likes")
+    st.page_link("app_pages/explain.py", label=plain("map.explain"), icon=":material/help_center:")
+
+
+def side(view: pd.DataFrame, found: Neighbours, kind: str) -> None:
+    st.markdown(f"**{plain(f'map.by.{kind}')}**")
+    if view.empty:
+        st.caption(t("map.near.none" if found.by else "map.near.unable"))
+        return
+    number = st.column_config.NumberColumn(plain(f"map.value.{found.by}"), format="%.3f")
+    columns = {"title": st.column_config.TextColumn(plain("column.title")), "value": number}
+    shared.table(view, f"near {kind}", columns, only=True)
+    shared.download(view, f"near-{kind}", f"near {kind}")
+
+
+page(state.current_run())

@@ -1,0 +1,40 @@
+"""The page Catalogue map: says why there is none, and shows what the core finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, TINY, ran
+
+from recsys_core import catalogue_map
+from recsys_core.readers import load_dataset
+from recsys_core.run import Run
+from recsys_core.train import train
+
+
+@pytest.fixture(scope="module")
+def text_run(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    settings = replace(QUICK, components=("ease", "bert"), scorers={"bert": {"encoder": tiny, "tune": "head", "epochs": 3}})
+    return train(load_dataset(TINY), settings, tmp_path_factory.mktemp("map") / "text")
+
+
+def test_a_run_without_texts_says_how_to_get_a_map(open_app, tiny_run: Run) -> None:
+    app = open_app(tiny_run.path.parent, "map")
+    assert "bert" in app.info[0].value and "whyrec train" in app.code[0].value
+    assert not [b for b in app.button if b.label == "Draw the map"]
+
+
+def test_the_map_and_neighbours_are_the_cores(open_app, text_run: Run) -> None:
+    item = str(text_run.dataset.items.ids[0])
+    app = open_app(Path(text_run.path).parent, "map", item=item)
+    found = catalogue_map.by_text(text_run, 0)
+    assert list(app.dataframe[0].value["item_id"]) == list(text_run.dataset.items.ids[found.items])
+    ran(next(b for b in app.button if b.label == "Draw the map").click())
+    made = catalogue_map.draw(text_run)
+    assert any(f"{made.trust:.3f}" in c.value for c in app.caption)
+    assert any(f"**{len(made.items)} items**" in m.value for m in app.markdown)
+    again = catalogue_map.draw(text_run)
+    assert (made.xy == again.xy).all()
+    assert (made.cluster == again.cluster).all()
