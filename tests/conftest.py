@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from encoders import tiny_bert
+from served import Visit, chromium, opened
 from streamlit.testing.v1 import AppTest
 
 from recsys_core.config import Settings
@@ -36,6 +39,31 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("WHYREC_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """A real Chromium; without one the tests are skipped, but where CI is set they fail."""
+    path = chromium()
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium; install it or set CHROMIUM=path")
+    pytest.importorskip("playwright.sync_api")
+    with opened(path) as found:
+        yield found
+
+
+@pytest.fixture
+def visit(browser, address: str) -> Iterator:
+    visits: list[Visit] = []
+
+    def go(link: str = "", **options) -> Visit:
+        visits.append(Visit(browser, link if link.startswith("http") else address + link, **options))
+        return visits[-1]
+
+    yield go
+    for one in visits:
+        one.context.close()
+        assert not one.errors
 
 
 @pytest.fixture(scope="session")
