@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from encoders import tiny_bert
-from served import chromium, opened
+from served import Visit, chromium, opened
 from streamlit.testing.v1 import AppTest
 
 from recsys_core.config import Settings
@@ -50,6 +50,20 @@ def browser() -> Iterator:
     pytest.importorskip("playwright.sync_api")
     with opened(path) as found:
         yield found
+
+
+@pytest.fixture
+def visit(browser, address: str) -> Iterator:
+    visits: list[Visit] = []
+
+    def go(link: str = "", **options) -> Visit:
+        visits.append(Visit(browser, link if link.startswith("http") else address + link, **options))
+        return visits[-1]
+
+    yield go
+    for one in visits:
+        one.context.close()
+        assert not one.errors
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[1]
 FLAGS = [
@@ -22,6 +24,14 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+ARTIFACTS = ROOT / "test-artifacts"
+PATIENCE = 90_000  # milliseconds: the first page imports torch, on what may be a busy machine
+CHARTED = ("", "/", "/explain")  # pages that have a chart and weights, whatever the run
+TOO_WIDE = """() => ["html", "[data-testid=stMain]", "[data-testid=stSidebarContent]"].flatMap(name => {
+  const box = document.querySelector(name), edge = box.getBoundingClientRect().left + box.clientWidth + 1;
+  const over = [...box.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > edge);
+  return box.scrollWidth > box.clientWidth + 1 ? [name, ...over.map(e => e.dataset.testid || e.className)] : [];
+})"""
 
 
 def chromium() -> str | None:
@@ -77,3 +87,61 @@ def wait_for(url: str, server: subprocess.Popen, seconds: int = 90) -> None:
         except OSError:
             time.sleep(0.25)
     raise AssertionError(f"{url} did not answer in {seconds} s")
+
+
+def probes(message) -> bool:
+    """Streamlit's own search for its server from a page: it tries /PAGE/_stcore, is told 404, and goes on to /_stcore."""
+    return bool(re.search(r"//[^/]+/[a-z]+/_stcore/", message.location.get("url", "")))
+
+
+class Visit:
+    """One page in a fresh context, which remembers what the console complained about."""
+
+    def __init__(self, browser, url: str, *, width: int = 1280, height: int = 1300, scheme: str = "light") -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.errors: list[str] = []
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" and not probes(m) else None)
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.page.on("requestfailed", lambda r: self.errors.append(r.url) if "127.0.0.1" not in r.url else None)
+        self.page.goto(url)
+        self.settled()
+
+    def settled(self) -> None:
+        """The chart is drawn, where the page has one, and no script runs."""
+        if urlsplit(self.page.url).path in CHARTED:
+            self.page.locator("[data-testid=stPlotlyChart] .main-svg").first.wait_for()
+            self.page.locator("[data-testid=stSidebar] [role=group]").first.wait_for()
+        self.idle()
+
+    def idle(self) -> None:
+        """There is a title, and no script runs."""
+        self.page.locator("[data-testid=stMain] h1").first.wait_for()
+        self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+
+    def rows(self) -> list[str]:
+        """The list as the chart has it: rank, title and logit of each bar."""
+        for _ in range(50):  # while it is redrawn, ticks and marks of two lists may stand side by side
+            ticks = self.page.locator("[data-testid=stPlotlyChart] .ytick text").all_text_contents()
+            logits = self.page.locator("[data-testid=stPlotlyChart] .textpoint text").all_text_contents()
+            if len(ticks) == len(logits) > 0:
+                break
+            self.page.wait_for_timeout(100)
+        assert len(ticks) == len(logits) > 0
+        return [f"{tick} {logit}" for tick, logit in zip(ticks, logits, strict=True)]
+
+    def changed_from(self, rows: list[str]) -> list[str]:
+        deadline = time.monotonic() + PATIENCE / 1000
+        while time.monotonic() < deadline:
+            self.settled()
+            if (now := self.rows()) != rows:
+                return now
+            self.page.wait_for_timeout(50)
+        raise AssertionError("the list did not change")
+
+    def shot(self, name: str) -> None:
+        ARTIFACTS.mkdir(exist_ok=True)
+        self.settled()
+        self.page.wait_for_timeout(700)  # fonts and fading
+        self.page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import serve
+from served import TOO_WIDE, serve
 
 from recsys_core.explain.answer import explain
 from recsys_core.recommend import recommend_users
 from recsys_core.run import Run
 
-ROOT = Path(__file__).parents[1]
-ARTIFACTS = ROOT / "test-artifacts"
-TOO_WIDE = """() => ["html", "[data-testid=stMain]", "[data-testid=stSidebarContent]"].flatMap(name => {
-  const box = document.querySelector(name), edge = box.getBoundingClientRect().left + box.clientWidth + 1;
-  const over = [...box.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > edge);
-  return box.scrollWidth > box.clientWidth + 1 ? [name, ...over.map(e => e.dataset.testid || e.className)] : [];
-})"""
 WHY = (224, 52 + 35)  # pixels from the corner of the list to the button in its second row
-PATIENCE = 90_000  # milliseconds: the first page imports torch, on what may be a busy machine
 pytestmark = pytest.mark.browser
 
 
@@ -35,72 +26,6 @@ def address(hostile_run: Run, tiny_run: Run, browser, tmp_path_factory: pytest.T
         shutil.copytree(run.path, folder / run.path.name)
     with serve(folder / "tiny", log=folder / "log.txt") as url:
         yield url
-
-
-def probes(message) -> bool:
-    """Streamlit's own search for its server from /explain: it tries /explain/_stcore, is told 404, and goes on to /_stcore."""
-    return "/explain/_stcore/" in message.location.get("url", "")
-
-
-class Visit:
-    """One page in a fresh context, which remembers what the console complained about."""
-
-    def __init__(self, browser, url: str, *, width: int = 1280, height: int = 1300, scheme: str = "light") -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(PATIENCE)
-        self.errors: list[str] = []
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" and not probes(m) else None)
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.on("requestfailed", lambda r: self.errors.append(r.url) if "127.0.0.1" not in r.url else None)
-        self.page.goto(url)
-        self.settled()
-
-    def settled(self) -> None:
-        """The chart is drawn and no script runs."""
-        self.page.locator("[data-testid=stPlotlyChart] .main-svg").first.wait_for()
-        self.page.locator("[data-testid=stSidebar] [role=group]").first.wait_for()
-        self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-
-    def rows(self) -> list[str]:
-        """The list as the chart has it: rank, title and logit of each bar."""
-        for _ in range(50):  # while it is redrawn, ticks and marks of two lists may stand side by side
-            ticks = self.page.locator("[data-testid=stPlotlyChart] .ytick text").all_text_contents()
-            logits = self.page.locator("[data-testid=stPlotlyChart] .textpoint text").all_text_contents()
-            if len(ticks) == len(logits) > 0:
-                break
-            self.page.wait_for_timeout(100)
-        assert len(ticks) == len(logits) > 0
-        return [f"{tick} {logit}" for tick, logit in zip(ticks, logits, strict=True)]
-
-    def changed_from(self, rows: list[str]) -> list[str]:
-        deadline = time.monotonic() + PATIENCE / 1000
-        while time.monotonic() < deadline:
-            self.settled()
-            if (now := self.rows()) != rows:
-                return now
-            self.page.wait_for_timeout(50)
-        raise AssertionError("the list did not change")
-
-    def shot(self, name: str) -> None:
-        ARTIFACTS.mkdir(exist_ok=True)
-        self.page.locator("[data-testid=stDataFrame] canvas").first.wait_for()
-        self.page.wait_for_timeout(700)  # fonts and fading
-        self.page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
-
-
-@pytest.fixture
-def visit(browser, address: str) -> Iterator:
-    visits: list[Visit] = []
-
-    def go(link: str = "", **options) -> Visit:
-        visits.append(Visit(browser, link if link.startswith("http") else address + link, **options))
-        return visits[-1]
-
-    yield go
-    for one in visits:
-        one.context.close()
-        assert not one.errors
 
 
 def test_search_move_a_slider_and_share_the_link(visit) -> None:

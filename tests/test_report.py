@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from conftest import HOSTILE
 from plotly.offline import get_plotlyjs
-from test_browser import ARTIFACTS, PATIENCE
+from served import ARTIFACTS, PATIENCE
 from test_explain_charts import BAD, LEAVES, TEXT, Cells, told, words
 
 from dashboard import explain_charts, report

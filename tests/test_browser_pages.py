@@ -1,0 +1,192 @@
+"""Every page in a real Chromium: it opens, fits, speaks Chinese, keeps markup as text; what is done on one is seen on another."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from conftest import TINY
+from served import PATIENCE, TOO_WIDE, Visit, serve
+
+from dashboard.app import SCREENS
+from dashboard.strings import TEXT, plain
+from recsys_core.run import Run
+
+PATHS = {screen.name: "" if screen.first else screen.name for screen in SCREENS}
+REMOVE = (166, 52)  # pixels from the corner of the edited history to the button in its first row
+CELLS = "[data-testid=stDataFrame] canvas [role=gridcell]"
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def address(hostile_run: Run, tiny_run: Run, browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One dashboard for all these tests, over copies of both runs; what is trained and reviewed goes beside them."""
+    folder = tmp_path_factory.mktemp("pages")
+    for run in (tiny_run, hostile_run):
+        shutil.copytree(run.path, folder / run.path.name)
+    with serve(folder / "tiny", log=folder / "log.txt") as url:
+        yield url
+
+
+def opens(here: Visit, name: str) -> str:
+    """The page is there: its address, its title and no exception. Returns the title."""
+    here.page.wait_for_function("path => location.pathname === '/' + path", arg=PATHS[name])
+    here.settled()
+    assert here.page.locator("[data-testid=stException]").count() == 0, name
+    title = here.page.locator("[data-testid=stMain] h1").first.inner_text().strip()
+    assert title, name
+    return title
+
+
+def turn(here: Visit, name: str, language: str = "en") -> str:
+    """By its link in the navigation, once the page before has made way."""
+    before = here.page.locator("[data-testid=stMain] h1").first.inner_text()
+    nav = here.page.locator("[data-testid=stSidebarNav]")
+    nav.get_by_role("link", name=TEXT[language][f"page.{name}"], exact=True).click()
+    here.page.wait_for_function("old => document.querySelector('[data-testid=stMain] h1')?.innerText !== old", arg=before)
+    return opens(here, name)
+
+
+def tab_to(here: Visit, selector: str, key: str = "Tab", most: int = 300) -> None:
+    """Press Tab until an element of this kind has the focus."""
+    for _ in range(most):
+        here.page.keyboard.press(key)
+        if here.page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"{most} times {key} did not lead to {selector}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_opens_by_its_link_and_fits(visit, scheme: str) -> None:
+    here = visit("/?user=u01", scheme=scheme)
+    titles, wide = {}, {}
+    for name in [*PATHS][::-1]:  # not from the page that is open
+        titles[name] = turn(here, name)
+        for width in (1024, 1280):
+            here.page.set_viewport_size({"width": width, "height": 1300})
+            here.shot(f"page-{name}-{width}-{scheme}")
+            wide[name, width] = here.page.evaluate(TOO_WIDE)
+    assert not any(wide.values()), wide
+    assert len(set(titles.values())) == len(SCREENS)
+
+
+def test_every_page_opens_by_its_address(visit) -> None:
+    for name, path in PATHS.items():
+        here = visit(f"/{path}?user=u01")
+        opens(here, name)
+        here.context.close()
+
+
+def test_every_page_speaks_chinese(visit) -> None:
+    here = visit("/?user=u02&language=zh")
+    for name in [*PATHS][::-1]:
+        title = turn(here, name, "zh")
+        assert re.search("[\u4e00-\u9fff]", title), (name, title)
+
+
+def test_the_language_is_switched_and_the_rest_stays(visit) -> None:
+    here = visit("/?user=u02")
+    thumb = here.page.locator(".st-key-weight-popularity input[type=range]")
+    before = thumb.input_value()
+    thumb.focus()
+    thumb.press("ArrowRight")
+    here.page.wait_for_function("location.search.includes('weights=')")
+    here.settled()
+    moved = thumb.input_value()
+    assert moved != before
+    here.page.get_by_role("radio", name="中文").or_(here.page.get_by_role("button", name="中文")).first.click()
+    here.page.wait_for_function("/[\u4e00-\u9fff]/.test(document.querySelector('[data-testid=stMain] h1').innerText)")
+    here.settled()
+    assert "u02" in here.page.locator("[data-testid=stMain] h1").inner_text()
+    assert thumb.input_value() == moved
+    assert "user=u02" in here.page.url
+    assert "weights=" in here.page.url
+
+
+def test_markup_in_the_data_stays_text_on_every_page(visit) -> None:
+    here = visit("/?run=hostile")
+    here.page.on("dialog", lambda d: here.errors.append(d.message))
+    for name in [*PATHS][::-1]:
+        turn(here, name)
+        main = here.page.locator("[data-testid=stMain]")
+        assert main.locator("script, a[href^='javascript'], a[href*='example.com']").count() == 0, name
+
+
+def test_a_verdict_is_seen_among_the_reviews(visit) -> None:
+    here = visit("/explain?user=u03")
+    note = "seen in a browser"
+    here.page.get_by_role("textbox", name=plain("review.note")).fill(note)
+    here.page.get_by_role("textbox", name=plain("review.note")).press("Control+Enter")
+    here.settled()
+    choice = plain("review.confusing")
+    here.page.get_by_role("radio", name=choice).or_(here.page.get_by_role("button", name=choice)).first.click()
+    here.page.locator(".st-key-review-save button:enabled").click()
+    here.page.get_by_text(plain("review.saved")).wait_for()
+    turn(here, "reviews")
+    here.page.locator(CELLS, has_text=note).first.wait_for(state="attached")
+
+
+def test_a_like_is_removed_and_undone(visit) -> None:
+    here = visit("/whatif?user=u01")
+    table = here.page.locator("[data-testid=stDataFrame]").first
+    table.locator("canvas").first.wait_for()
+    here.page.wait_for_timeout(700)  # the canvas is drawn
+    start = here.page.get_by_text(plain("whatif.edits.none"))
+    start.wait_for()
+    before = here.page.locator(CELLS).all_text_contents()
+    assert before
+    assert plain("beside.come") not in before
+    box = table.bounding_box()
+    here.page.mouse.click(box["x"] + REMOVE[0], box["y"] + REMOVE[1])
+    here.page.get_by_role("button", name=plain("whatif.undo", n=1)).wait_for()
+    here.page.get_by_text(plain("whatif.gone"), exact=True).wait_for()
+    here.settled()
+    assert start.count() == 0
+    here.shot("whatif-removed")
+    assert plain("beside.come") in here.page.locator(CELLS).all_text_contents()
+    here.page.get_by_role("button", name=plain("whatif.undo", n=1)).click()
+    start.wait_for()
+    here.settled()
+    here.page.wait_for_timeout(700)
+    assert here.page.locator(CELLS).all_text_contents() == before
+
+
+def test_data_are_uploaded_checked_and_trained(visit) -> None:
+    here = visit("/data")
+    page = here.page
+    files = page.locator("[data-testid=stFileUploader] input[type=file]")
+    files.nth(0).set_input_files(TINY / "interactions.csv")
+    page.get_by_text(plain("data.columns.says")).wait_for()
+    here.settled()
+    files.nth(1).set_input_files(TINY / "items.csv")
+    page.get_by_text("items.csv").first.wait_for()
+    here.settled()
+    page.get_by_role("button", name=plain("data.check.do")).click()
+    page.get_by_text(plain("data.train"), exact=True).first.wait_for()
+    name = page.get_by_role("textbox", name=plain("data.name"))
+    name.fill("brought")
+    name.press("Enter")
+    here.settled()
+    page.get_by_role("button", name=plain("data.train.do"), exact=True).click()
+    page.get_by_role("button", name=plain("data.open")).click(timeout=PATIENCE)
+    opens(here, "overview")
+    assert "run=brought" in page.url
+
+
+def test_by_keyboard_alone(visit) -> None:
+    here = visit()
+    tab_to(here, "input[aria-label='Find a user']")
+    here.page.keyboard.type("u13")
+    here.page.keyboard.press("Enter")
+    here.page.get_by_role("heading", name="What would user u13 get").wait_for()
+    here.settled()
+    tab_to(here, ".st-key-weight-popularity input[type=range]")
+    here.page.keyboard.press("ArrowRight")
+    here.page.wait_for_function("location.search.includes('weights=')")
+    here.settled()
+    tab_to(here, "[data-testid=stSidebarNav] a[href*='/lab']", "Shift+Tab")
+    here.page.keyboard.press("Enter")
+    opens(here, "lab")
+    assert "weights=" in here.page.url
