@@ -32,8 +32,13 @@ def map_chart(frame: pd.DataFrame, names: Sequence[str], marks: Sequence[tuple[s
     for key, word in marks:
         rows = frame[frame["mark"] == key]
         if len(rows):
-            size = 18 if key == "chosen" else 12
-            marker = {"symbol": MARKS[key], "size": size, "color": AXIS, "line": {"width": 2, "color": AXIS}}
+            size = {"history": 7, "list": 14}.get(key, 20)  # a history may hold hundreds
+            marker = {
+                "symbol": MARKS[key],
+                "size": size,
+                "color": AXIS,
+                "line": {"width": 1 if key == "history" else 2, "color": AXIS},
+            }
             traces.append(_dots(rows, word, marker))
     return go.Figure({"data": traces, "layout": _layout()})
 

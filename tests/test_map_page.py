@@ -22,7 +22,8 @@ def text_run(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_run_without_texts_says_how_to_get_a_map(open_app, tiny_run: Run) -> None:
     app = open_app(tiny_run.path.parent, "map")
-    assert "bert" in app.info[0].value and "whyrec train" in app.code[0].value
+    assert "bert" in app.info[0].value
+    assert "whyrec train" in app.code[0].value
     assert not [b for b in app.button if b.label == "Draw the map"]
 
 
@@ -31,7 +32,8 @@ def test_the_map_and_neighbours_are_the_cores(open_app, text_run: Run) -> None:
     app = open_app(Path(text_run.path).parent, "map", item=item)
     found = catalogue_map.by_text(text_run, 0)
     assert list(app.dataframe[0].value["item_id"]) == list(text_run.dataset.items.ids[found.items])
-    ran(next(b for b in app.button if b.label == "Draw the map").click())
+    next(b for b in app.button if b.label == "Draw the map").click()
+    ran(app)
     made = catalogue_map.draw(text_run)
     assert any(f"{made.trust:.3f}" in c.value for c in app.caption)
     assert any(f"**{len(made.items)} items**" in m.value for m in app.markdown)

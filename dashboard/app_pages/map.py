@@ -57,7 +57,7 @@ def picture(now: Choice, listed: list[str], item: str | None) -> None:
         words = [*names, *[""] * (catalogue_map.CLUSTERS - len(names)), plain("map.other")]
         frame["group"] = frame["group"].clip(upper=len(words) - 1)
     counts = frame["mark"].value_counts()
-    past, top = int(counts.get("history", 0)), int(counts.get("list", 0))
+    past, top = int(counts.get("history", 0)), int(frame["item_id"].isin(listed).sum())
     st.markdown(t("map.says", n=len(frame), user=now.person.user, past=past, top=top))
     marks = [(key, plain(f"map.mark.{key}")) for key in map_charts.MARKS]
     shared.chart(map_charts.map_chart(frame, words, marks), "map", plain("map.title"))
