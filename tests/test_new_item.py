@@ -45,8 +45,9 @@ def test_a_copy_of_a_cold_item_scores_as_it_does(cold_run: Run) -> None:
         arrival = new_item.arrive(cold_run, copy_of(cold_run, code))
         found = new_item.audience(cold_run, crowd, arrival, blend)
         z = cold_run.model.z(cold_run.histories, np.array([code]), cold_run.hidden)
-        np.testing.assert_allclose(found.logit, blend.logit(z, np.array([True]))[:, 0], atol=1e-5)
-        np.testing.assert_allclose(found.parts, blend.parts(z, np.array([True]))[:, 0], atol=1e-5)
+        # One text read alone and one read in a batch: float32 in another order.
+        np.testing.assert_allclose(found.logit, blend.logit(z, np.array([True]))[:, 0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found.parts, blend.parts(z, np.array([True]))[:, 0], rtol=1e-4, atol=1e-4)
         assert found.differs
     other = replace(copy_of(cold_run, cold[0]), title="Robots", text="A robot in space")
     moved = new_item.audience(cold_run, crowd, new_item.arrive(cold_run, other), blend)
