@@ -112,6 +112,7 @@ def many(browser: Any, url: str, pid: int) -> dict[str, Any]:
     for number in range(SESSIONS):
         context = browser.new_context(viewport={"width": 1280, "height": 1000})
         page = context.new_page()
+        page.set_default_timeout(180_000)  # ten browsers draw at once
         page.on("pageerror", lambda e: errors.append(str(e)))
         page.goto(f"{url}/?user={100 + number}", wait_until="commit")
         pages.append(page)
@@ -162,6 +163,7 @@ def main() -> None:
                 if name == "warm_start":
                     result["pages_seconds"] = openings(browser, url)
                     result["slider"] = sliders(browser, url)
+                    result_file("in_browser", run.dataset, started, result)
                     result["sessions"] = many(browser, url, servers[-1].pid)
             print(name, result[f"first_page_{name}_seconds"], flush=True)
     result_file("in_browser", run.dataset, started, result)
