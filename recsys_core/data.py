@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from recsys_core.errors import UserError, unknown
@@ -351,6 +351,20 @@ def histories_of(events: Interactions, n_users: int, n_items: int) -> Histories:
     else:
         ages = _mean_ages(user, time[order], indptr)
     return Histories(indptr, item.astype(np.int32), np.ones(len(events), np.float32), ages, n_items)
+
+
+def amended(row: Histories, drop: ArrayLike, add: ArrayLike, *, timed: bool) -> Histories:
+    """One row without the items `drop` and with `add` (internal ids) as its latest events, in the order given.
+
+    Ages and the row's size are counted anew, as if the data had been so; what stays keeps its value, what is added counts 1.
+    """
+    kept, new = ~np.isin(row.items, np.asarray(drop, np.int64)), np.asarray(add, np.int64)
+    items = np.concatenate([row.items[kept], new]).astype(np.int32)
+    moments = np.concatenate([np.rint(-2 * row.ages[kept]), np.arange(1, len(new) + 1)]).astype(np.int64)  # ages are halves
+    ones = np.ones(len(items), np.float32)
+    made = histories_of(Interactions(np.zeros(len(items), np.int32), items, ones, moments if timed else None), 1, row.n_items)
+    values = dict(zip(items.tolist(), [*row.values[kept].tolist(), *ones[: len(new)].tolist()], strict=True))
+    return replace(made, values=np.array([values[i] for i in made.items.tolist()], np.float32))
 
 
 def _mean_ages(user: NDArray[Any], time: NDArray[Any], indptr: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys_core.browse import Person, person, person_of
-from recsys_core.data import Histories, Interactions, histories_of
+from recsys_core.data import Histories, amended
 from recsys_core.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -376,15 +376,8 @@ def applied(
     Likes become the latest events, unless they are there already; dislikes leave the history. Both are hidden, and so is what
     was. Ages and the row's size are counted anew, as if the data had been so.
     """
-    kept = ~np.isin(row.items, np.asarray(dislikes, np.int64))
     new = np.array([i for i in likes if i not in set(row.items.tolist())], np.int64)
-    items = np.concatenate([row.items[kept], new]).astype(np.int32)
-    moments = np.concatenate([np.rint(-2 * row.ages[kept]), np.arange(1, len(new) + 1)]).astype(np.int64)  # ages are halves
-    values = np.concatenate([row.values[kept], np.ones(len(new))]).astype(np.float32)
-    events = Interactions(np.zeros(len(items), np.int32), items, np.ones(len(items), np.float32), moments if timed else None)
-    made = histories_of(events, 1, row.n_items)
-    of = {int(item): value for item, value in zip(items, values, strict=True)}
-    made = Histories(made.indptr, made.items, np.array([of[int(i)] for i in made.items], np.float32), made.ages, row.n_items)
+    made = amended(row, dislikes, new, timed=timed)
     gone: NDArray[np.int64] = np.unique(np.concatenate([hidden.items, row.items, new, np.asarray(dislikes, np.int64)]))
     return made, Histories.of([gone.astype(np.int64).tolist()], row.n_items)
 

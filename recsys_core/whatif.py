@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recsys_core import browse, rerank
 from recsys_core.beside import Features
 from recsys_core.browse import Person
-from recsys_core.data import Histories, Interactions, histories_of
+from recsys_core.data import Histories, amended
 from recsys_core.hybrid import Blend
 from recsys_core.run import Run
 
@@ -126,12 +126,7 @@ def edited(run: Run, user: str, edits: Edits, hide_as: str | None = None) -> tup
     if not edits:
         return row, hidden
     add, drop, double = (run.dataset.items.codes(ids, "item") for ids in (edits.add, edits.drop, edits.double))
-    kept = ~np.isin(row.items, drop)
-    items = np.concatenate([row.items[kept], add]).astype(np.int32)
-    time = np.concatenate([np.rint(-2 * row.ages[kept]), np.arange(1, len(add) + 1)]).astype(np.int64)  # ages are halves
-    timed = run.known.interactions.time is not None
-    events = Interactions(np.zeros(len(items), np.int32), items, np.ones(len(items), np.float32), time if timed else None)
-    made = histories_of(events, 1, n_items)
+    made = amended(row, drop, add, timed=run.known.interactions.time is not None)
     made = replace(made, values=np.where(np.isin(made.items, double), DOUBLE, made.values).astype(np.float32))
     gone = np.union1d(np.setdiff1d(hidden.items, drop), made.items)
     return made, Histories.of([gone.tolist()], n_items)
