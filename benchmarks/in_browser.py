@@ -21,13 +21,12 @@ import numpy as np
 from _common import ROOT, arguments, result_file
 
 sys.path.insert(0, str(ROOT / "tests"))
-from served import chromium, opened, serve
+from served import READY, chromium, opened, serve
 
 from dashboard.app import SCREENS
 from recsys_core.run import Run
 
 MOVES, SESSIONS = 60, 10
-READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 SLIDER = ".st-key-weight-ease input[type=range]"
 # What must change on a page when a weight moves: the list's chart, the tiles.
 NUMBERS = {

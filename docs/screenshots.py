@@ -17,11 +17,10 @@ IMAGES = ROOT / "docs" / "images"
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "tests"))
 
-from served import chromium, opened, serve  # noqa: E402
+from served import READY, chromium, opened, serve  # noqa: E402
 
 from dashboard.app import SCREENS  # noqa: E402
 
-READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 DARK = ("user", "explain")
 PRESS = {"lab": "Measure the trade-off", "map": "Draw the map"}  # what a page waits for
 SIZE = {"width": 1280, "height": 1000}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from encoders import tiny_bert
-from served import Visit, chromium, opened
+from served import Visit, chromium, opened, serve
 from streamlit.testing.v1 import AppTest
 
 from recsys_core.config import Settings
@@ -50,6 +51,16 @@ def browser() -> Iterator:
     pytest.importorskip("playwright.sync_api")
     with opened(path) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def address(hostile_run: Run, tiny_run: Run, browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`whyrec dashboard` on a free port, over copies of both runs: one for all the tests of a file."""
+    folder = tmp_path_factory.mktemp("served")
+    for run in (tiny_run, hostile_run):
+        shutil.copytree(run.path, folder / run.path.name)
+    with serve(folder / "tiny", log=folder / "log.txt") as url:
+        yield url
 
 
 @pytest.fixture

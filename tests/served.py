@@ -24,6 +24,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 ARTIFACTS = ROOT / "test-artifacts"
 PATIENCE = 90_000  # milliseconds: the first page imports torch, on what may be a busy machine
 CHARTED = ("", "/", "/explain")  # pages that have a chart and weights, whatever the run
@@ -118,7 +119,7 @@ class Visit:
     def idle(self) -> None:
         """There is a title, and no script runs."""
         self.page.locator("[data-testid=stMain] h1").first.wait_for()
-        self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        self.page.locator(READY).wait_for()
 
     def rows(self) -> list[str]:
         """The list as the chart has it: rank, title and logit of each bar."""

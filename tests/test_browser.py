@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import TOO_WIDE, serve
+from served import TOO_WIDE
 
 from recsys_core.explain.answer import explain
 from recsys_core.recommend import recommend_users
@@ -16,16 +14,6 @@ from recsys_core.run import Run
 
 WHY = (224, 52 + 35)  # pixels from the corner of the list to the button in its second row
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def address(hostile_run: Run, tiny_run: Run, browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`whyrec dashboard` on a free port, over a folder with both runs."""
-    folder = tmp_path_factory.mktemp("served")
-    for run in (tiny_run, hostile_run):
-        shutil.copytree(run.path, folder / run.path.name)
-    with serve(folder / "tiny", log=folder / "log.txt") as url:
-        yield url
 
 
 def test_search_move_a_slider_and_share_the_link(visit) -> None:

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 
 import pytest
 from conftest import TINY
-from served import PATIENCE, TOO_WIDE, Visit, serve
+from served import PATIENCE, TOO_WIDE, Visit
 
 from dashboard.app import SCREENS
 from dashboard.strings import TEXT, plain
-from recsys_core.run import Run
 
 PATHS = {screen.name: "" if screen.first else screen.name for screen in SCREENS}
 REMOVE = (166, 52)  # pixels from the corner of the edited history to the button in its first row
 CELLS = "[data-testid=stDataFrame] canvas [role=gridcell]"
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def address(hostile_run: Run, tiny_run: Run, browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One dashboard for all these tests, over copies of both runs; what is trained and reviewed goes beside them."""
-    folder = tmp_path_factory.mktemp("pages")
-    for run in (tiny_run, hostile_run):
-        shutil.copytree(run.path, folder / run.path.name)
-    with serve(folder / "tiny", log=folder / "log.txt") as url:
-        yield url
 
 
 def opens(here: Visit, name: str) -> str:

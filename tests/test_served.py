@@ -18,13 +18,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from served import ROOT, free_port, serve, wait_for
+from served import READY, ROOT, free_port, serve, wait_for
 
 from recsys_core.cli import main
 from recsys_core.run import Run
 
 pytestmark = pytest.mark.browser
-READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 
 
 @pytest.fixture
