@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import runs, state_beside, tables
+from dashboard import runs, shared, state_beside, tables
 from dashboard.state import Choice
 from dashboard.state_beside import Wanted
 from dashboard.strings import code, language, plain, t
@@ -101,15 +101,7 @@ def two_lists(found: Beside, heads: tuple[str, str], download: str, key: str = "
                 one_list(frame, where, key)
     st.caption(t("beside.caption"))
     both = {"first": found.first, "second": found.second}
-    st.download_button(
-        download,
-        lambda: tables.safe_csv(tables.both_lists(both)),
-        f"{key}.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        key=f"download {key}",
-    )
+    shared.download(lambda: tables.both_lists(both), key, key, download)
 
 
 def one_list(frame: tables.Frame, where: str, key: str) -> None:
@@ -146,11 +138,5 @@ def in_words(now: Choice, items: list[str], titles: list[str]) -> None:
             st.text(text)  # titles are in it: plain text
     st.caption(t("beside.words.caption", n=len(told)))
     table = tables.Frame({"item_id": items[: len(told)], "title": titles[: len(told)], "sentence": told})
-    st.download_button(
-        plain("beside.words.download"),
-        tables.safe_csv(table),
-        f"{tables.file_name('words', now.run.path.name, now.person.user)}.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    name = tables.file_name("words", now.run.path.name, now.person.user)
+    shared.download(table, name, "beside words", plain("beside.words.download"))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Literal
 
 import pandas as pd
 import streamlit as st
 from plotly.graph_objects import Figure
 
-from dashboard import runs, state, style, tables
+from dashboard import runs, state, state_explain, state_lab, style, tables
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core import browse, rerank
+from recsys_core.analytics import Analytics
 from recsys_core.run import Run
 
 
@@ -28,6 +30,44 @@ def blend(run: Run, draw: Callable[[Choice], None]) -> None:
         st.caption(t("list.not_reranked"))
     draw(choice)
     share()
+
+
+def everybody(run: Run, title: str) -> Analytics | None:
+    """Head of a page about all users: its title, and what was gathered of them; None, said on the page, if there is nobody."""
+    st.title(title, anchor=False)
+    with st.spinner(plain("lab.preparing")):
+        known = state_lab.analytics(run)
+    if not len(known):
+        st.info(t("lab.nobody"), icon=":material/group_off:")
+        return None
+    return known
+
+
+def settings(now: Choice, rerankers: list[str]) -> None:
+    """What changes the lists of all users: weights, re-ranker and K."""
+    weights(now)
+    reranker(now, rerankers)
+    length()
+    if now.rehidden:
+        st.caption(t("list.not_rehidden"))
+
+
+def pick_item(run: Run, labels: dict[str, str]) -> None:
+    """One picker of `labels` (by item id) and of whatever the search beside it finds; the session's item is chosen."""
+    matches = state_explain.found_items(run)
+    found = {r["item_id"]: plain("why.item.other", **r) for r in matches.frame.to_dict("records")}
+    options, item = labels | {i: label for i, label in found.items() if i not in labels}, state_explain.chosen()
+    if item is not None and item not in options:
+        title = str(run.dataset.catalog.titles[run.dataset.items.find([item])[0]])
+        options[item] = plain("why.item.other", title=title, item_id=item)
+    left, right = st.columns([3, 2], gap="small")
+    picked = state_explain.item_picked
+    left.selectbox(plain("why.item"), list(options), format_func=options.get, key="item", on_change=picked)
+    hint = plain("why.search.hint")
+    right.text_input(plain("why.search"), key="item query", on_change=state_explain.item_searched, placeholder=hint)
+    if state_explain.item_query().strip():
+        many = "none" if not matches.total else "one" if matches.total == 1 else "many"
+        st.caption(t(f"why.search.{many}", query=state_explain.item_query(), n=matches.total, shown=len(matches.frame)))
 
 
 def sureness(now: Choice) -> str:
@@ -149,8 +189,22 @@ def table(
     )
 
 
-def download(view: pd.DataFrame, name: str, key: str) -> None:
-    """A frame as a CSV that no spreadsheet can run."""
-    file, icon = f"{tables.file_name(name)}.csv", ":material/download:"
-    label = plain("twin.download")
-    st.download_button(label, lambda: tables.safe_csv(view), file, "text/csv", icon=icon, on_click="ignore", key=f"csv {key}")
+def download(
+    view: pd.DataFrame | Callable[[], pd.DataFrame],
+    name: str,
+    key: str,
+    label: str = "",
+    *,
+    width: Literal["content", "stretch"] = "content",
+) -> None:
+    """A frame, or what makes it, as a CSV that no spreadsheet can run; written when it is asked for."""
+    st.download_button(
+        label or plain("twin.download"),
+        lambda: tables.safe_csv(view() if callable(view) else view),
+        f"{tables.file_name(name)}.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key=f"csv {key}",
+        width=width,
+    )

@@ -29,9 +29,15 @@ def item(now: Choice, listed: list[str]) -> str | None:
         st.session_state.pop("why", None)
         if listed:
             st.session_state["why"], st.session_state["why for"] = listed[0], now.person.user
-    found: str | None = st.session_state.get("why")
+    found = chosen()
     st.session_state["item"] = found  # the picker shows it, under today's label
     write_url(link(now, found))
+    return found
+
+
+def chosen() -> str | None:
+    """The item that the pages are about."""
+    found: str | None = st.session_state.get("why")
     return found
 
 
@@ -86,9 +92,10 @@ Answers = dict[Asked, Any]
 
 
 def about(now: Choice, item: str, *more: object) -> Asked:
-    """What an answer depends on; other weights are another question, and so is what lists leave out."""
-    path = now.run.path
-    return (str(path), runs.stamp(path), now.person.user, item, now.blend.weights, now.hide, *more)
+    """What an answer depends on; other weights are another question, and so are what lists leave out and a reaction."""
+    path, row = now.run.path, now.person.row
+    past = (row.items.tobytes(), row.ages.tobytes(), now.person.hidden.items.tobytes())
+    return (str(path), runs.stamp(path), now.person.user, item, now.blend.weights, past, *more)
 
 
 def ask(section: str, what: Asked) -> None:

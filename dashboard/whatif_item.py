@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import charts, report, state_whatif, tables
+from dashboard import charts, report, shared, state_whatif, tables
 from dashboard import explain_charts as why
 from dashboard.state import Choice
 from dashboard.strings import language, plain, t
@@ -106,14 +106,8 @@ def people(now: Choice, frame: tables.Frame) -> None:
     }
     view = frame.assign(percent=100 * frame["probability"], bar=charts.bar_images(frame))
     table(view, columns, 10)
-    st.download_button(
-        plain("whatif.item.download"),
-        lambda: tables.safe_csv(frame),
-        f"{tables.file_name('audience', now.run.path.name)}.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    name = tables.file_name("audience", now.run.path.name)
+    shared.download(frame, name, "whatif audience", plain("whatif.item.download"))
 
 
 def parts(now: Choice, frame: tables.Frame) -> None:
@@ -171,15 +165,7 @@ def explained(title: str, found: Explanation, key: str) -> None:
             "percent": number(plain("explain.column.share"), format="%.1f%%"),
         }
         table(view, columns, 10)
-        st.download_button(
-            plain("whatif.one.download"),
-            lambda: tables.safe_csv(view),
-            f"{key}.csv",
-            "text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-            key=f"whatif csv {key}",
-        )
+        shared.download(view, key, f"whatif {key}", plain("whatif.one.download"))
 
 
 def table(view: tables.Frame, columns: dict[str, object], most: int) -> None:

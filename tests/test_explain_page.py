@@ -16,7 +16,7 @@ from worlds import random_world
 
 from dashboard import report, state, state_explain, strings, tables
 from dashboard.explain_charts import digits
-from recsys_core import browse
+from recsys_core import browse, feedback
 from recsys_core.config import Settings
 from recsys_core.data import Histories
 from recsys_core.explain import told
@@ -341,6 +341,19 @@ def test_a_click_on_why_chooses_the_item(tiny_run: Run, monkeypatch: pytest.Monk
     state_explain.why_clicked(("h1", "h2"))
     assert session["why"] == "h2"
     assert state_explain.why_asked() is None
+
+
+def test_an_answer_is_about_the_history_as_it_is(tiny_run: Run) -> None:
+    items = [str(i) for i in tiny_run.dataset.items.ids]
+
+    def about(likes: list[str], hide: str | None = None) -> object:
+        person = feedback.reacted(tiny_run, "u01", likes, [], hide)
+        return state_explain.about(state.Choice(tiny_run, person, 7, tiny_run.model.blend), items[0])
+
+    met = browse.person(tiny_run, "u01").hidden.items
+    new = next(item for code, item in enumerate(items) if code not in met)
+    assert about([]) == about([])
+    assert len({about([]), about([new]), about([], "liked")}) == 3
 
 
 def test_places_in_words() -> None:

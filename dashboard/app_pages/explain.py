@@ -17,7 +17,7 @@ from recsys_core.explain import pair as pairs
 from recsys_core.explain.counterfactual import Counterfactual
 from recsys_core.explain.explainers import named
 from recsys_core.explain.game import Explanation
-from recsys_core.explain.pair import Pair, Why
+from recsys_core.explain.pair import Why
 from recsys_core.explain.why_not import WhyNot, why_not
 from recsys_core.run import Run
 
@@ -41,11 +41,11 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
     with place:
         if pair is None or why is None:
             st.title(plain("why.title.none"), anchor=False)
-            pick(now, found, None)
+            pick(now, found)
             st.info(t("why.none"), icon=":material/block:")
             return
         st.title(t(f"why.title.{why.state}", item=pair.title, user=now.person.user, k=now.k), anchor=False)
-        pick(now, found, pair)
+        pick(now, found)
         if why.history is None or why.components is None:
             st.info(t("why.unscored", names=", ".join(why.missing)), icon=":material/block:")
             return
@@ -80,28 +80,10 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
 # The question and its answer.
 
 
-def pick(now: Choice, found: UserList, pair: Pair | None) -> None:
+def pick(now: Choice, found: UserList) -> None:
     """The list, matches of the search, and the item that is chosen, in one picker."""
-    matches = state_explain.found_items(now.run)
-    labels = {
-        row["item_id"]: plain("why.item.listed", **row) for row in found.frame[["item_id", "rank", "title"]].to_dict("records")
-    }
-    labels |= {r["item_id"]: plain("why.item.other", **r) for r in matches.frame.to_dict("records") if r["item_id"] not in labels}
-    if pair is not None:
-        labels.setdefault(pair.item, plain("why.item.other", title=pair.title, item_id=pair.item))
-    left, right = st.columns([3, 2], gap="small")
-    left.selectbox(
-        plain("why.item"),
-        list(labels),
-        format_func=labels.get,
-        key="item",
-        on_change=state_explain.item_picked,
-    )
-    hint = plain("why.search.hint")
-    right.text_input(plain("why.search"), key="item query", on_change=state_explain.item_searched, placeholder=hint)
-    if state_explain.item_query().strip():
-        many = "none" if not matches.total else "one" if matches.total == 1 else "many"
-        st.caption(t(f"why.search.{many}", query=state_explain.item_query(), n=matches.total, shown=len(matches.frame)))
+    listed = found.frame[["item_id", "rank", "title"]].to_dict("records")
+    shared.pick_item(now.run, {row["item_id"]: plain("why.item.listed", **row) for row in listed})
 
 
 def answer(now: Choice, why: Why) -> None:

@@ -19,11 +19,8 @@ Place = st.delta_generator.DeltaGenerator
 
 
 def page(run: Run) -> None:
-    st.title(t("fair.title"), anchor=False)
-    with st.spinner(plain("lab.preparing")):
-        known = state_lab.analytics(run)
-    if not len(known):
-        st.info(t("lab.nobody"), icon=":material/group_off:")
+    known = shared.everybody(run, t("fair.title"))
+    if known is None:
         return
     top, rest = st.container(gap="small"), st.container(gap="small")
     with st.sidebar:
@@ -37,9 +34,7 @@ def settings(run: Run, known: Analytics, top: Place, rest: Place) -> None:
     found = state_lab.measured(now)
     with top:
         headlines(now, found)
-    shared.weights(now)
-    shared.reranker(now, known.rerankers)
-    shared.length()
+    shared.settings(now, known.rerankers)
     with rest:
         left, right = st.columns(2, gap="medium")
         with left:

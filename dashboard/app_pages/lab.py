@@ -40,11 +40,8 @@ class Seen:
 
 
 def page(run: Run) -> None:
-    st.title(t("lab.title"), anchor=False)
-    with st.spinner(plain("lab.preparing")):
-        known = state_lab.analytics(run)
-    if not len(known):
-        st.info(t("lab.nobody"), icon=":material/group_off:")
+    known = shared.everybody(run, t("lab.title"))
+    if known is None:
         return
     top, rest = st.container(gap="small"), st.container(gap="small")
     with st.sidebar:
@@ -58,11 +55,7 @@ def settings(run: Run, rerankers: list[str], top: Place, rest: Place) -> None:
     seen = Seen.of(now)
     with top:  # before all else, so that the figures follow the slider
         headlines(now, seen)
-    shared.weights(now)
-    shared.reranker(now, rerankers)
-    shared.length()
-    if now.rehidden:
-        st.caption(t("list.not_rehidden"))
+    shared.settings(now, rerankers)
     presets(run)
     shared.share()
     with rest:
@@ -140,7 +133,7 @@ def twin(now: Choice, changes: pd.DataFrame) -> None:
         words = {"metric": 150, "verdict": 120, "n": 50, "formula": 300, "range": 100, "source": 300}
         columns |= {name: st.column_config.Column(plain(f"column.{name}"), width=width) for name, width in words.items()}
         frame(view, columns, 20, "metrics")
-        download(plain("lab.download"), view, f"{now.run.path.name}-metrics")
+        shared.download(view, f"{now.run.path.name}-metrics", "lab metrics", plain("lab.download"))
 
 
 def frame(view: pd.DataFrame, columns: dict[str, object], most: int, key: str) -> None:
@@ -154,11 +147,6 @@ def frame(view: pd.DataFrame, columns: dict[str, object], most: int, key: str) -
         placeholder=plain("missing"),
         key=f"frame {key}",
     )
-
-
-def download(label: str, view: pd.DataFrame, name: str) -> None:
-    file = f"{tables.file_name(name)}.csv"
-    st.download_button(label, lambda: tables.safe_csv(view), file, "text/csv", icon=":material/download:", on_click="ignore")
 
 
 def trade_off(now: Choice, found: Measured) -> None:
@@ -188,7 +176,7 @@ def trade_off(now: Choice, found: Measured) -> None:
         columns |= {"setting": st.column_config.TextColumn(plain("column.setting"), width=420)}
         columns |= {"front": st.column_config.CheckboxColumn(plain("column.front"), width=100)}
         frame(view, columns, 12, "points")
-        download(plain("pareto.download"), view, f"{now.run.path.name}-points")
+        shared.download(view, f"{now.run.path.name}-points", "lab points", plain("pareto.download"))
 
 
 def chart(sweep: pd.DataFrame, settings: list[str], y: str, now: Choice, found: Measured) -> None:

@@ -21,11 +21,11 @@ def page(run: Run) -> None:
     st.title(t("map.title"), anchor=False)
     if not state_map.textual(run):
         st.info(t("map.none"), icon=":material/text_fields:")
-        st.code("whyrec train --data data/ml-100k --components ease,bert --out runs/b", language="bash")
+        st.code("whyrec train --data data/ml-100k --set components=ease,bert --out runs/b", language="bash")
         return
     picture(now, listed, item)
     st.subheader(plain("map.near"), anchor=False)
-    pick(now, item)
+    shared.pick_item(run, {})
     if item is not None:
         neighbours(run, item)
 
@@ -66,22 +66,6 @@ def picture(now: Choice, listed: list[str], item: str | None) -> None:
     )
     view = frame.assign(group=[words[n] for n in frame["group"]])
     shared.twin(view, tables.file_name("map", run.path.name), "map")
-
-
-def pick(now: Choice, item: str | None) -> None:
-    """Any item of the catalogue, by search."""
-    matches = state_explain.found_items(now.run)
-    labels = {str(r["item_id"]): plain("why.item.other", **r) for r in matches.frame.to_dict("records")}
-    if item is not None:
-        title = now.run.dataset.catalog.titles[now.run.dataset.items.find([item])[0]]
-        labels.setdefault(item, plain("why.item.other", title=title, item_id=item))
-    left, right = st.columns([3, 2], gap="small")
-    left.selectbox(plain("why.item"), list(labels), format_func=labels.get, key="item", on_change=state_explain.item_picked)
-    hint = plain("why.search.hint")
-    right.text_input(plain("why.search"), key="item query", on_change=state_explain.item_searched, placeholder=hint)
-    if state_explain.item_query().strip():
-        many = "none" if not matches.total else "one" if matches.total == 1 else "many"
-        st.caption(t(f"why.search.{many}", query=state_explain.item_query(), n=matches.total, shown=len(matches.frame)))
 
 
 def neighbours(run: Run, item: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import review, review_report, runs, state, state_review, strings, tables
+from dashboard import review, review_report, runs, shared, state, state_review, strings, tables
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core import feedback
@@ -66,14 +66,7 @@ def listed(now: Choice, kept: pd.DataFrame) -> None:
     review.shown(kept, order, "verdicts", button("verdicts", kept))
     with st.container(horizontal=True, gap="small"):
         name, language = tables.file_name("reviews", now.run.path.name), strings.language()
-        st.download_button(
-            plain("reviews.csv"),
-            lambda: tables.safe_csv(kept),
-            f"{name}.csv",
-            "text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        shared.download(kept, name, "reviews", plain("reviews.csv"))
         st.download_button(
             plain("reviews.html"),
             partial(written, kept, language),

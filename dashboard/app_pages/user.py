@@ -96,15 +96,8 @@ def answer(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
     """The list in the page, its file in the sidebar."""
     found = state.user_list(now)
     show(place, now, found)
-    st.download_button(
-        plain("download"),
-        tables.safe_csv(found.frame),
-        f"{tables.file_name(now.run.path.name, now.person.user)}.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        width="stretch",
-    )
+    name = tables.file_name(now.run.path.name, now.person.user)
+    shared.download(found.frame, name, "list", plain("download"), width="stretch")
 
 
 def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList) -> None:
