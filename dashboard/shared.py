@@ -23,12 +23,14 @@ def blend(run: Run, draw: Callable[[Choice], None]) -> None:
     """Sliders in the sidebar; a move draws the page's answer again, and nothing else. What `draw` writes without a place of its
     own comes below them."""
     choice = state.choice(run)  # the session knows a move before its slider is drawn
-    weights(choice)
-    length()
-    hiding(run)
-    if choice.reranker:
-        st.caption(t("list.not_reranked"))
-    draw(choice)
+    sliders = st.container()
+    draw(choice)  # before the sliders, which the reader sees move anyway
+    with sliders:
+        weights(choice)
+        length()
+        hiding(run)
+        if choice.reranker:
+            st.caption(t("list.not_reranked"))
     share()
 
 
@@ -107,11 +109,9 @@ def weights(choice: Choice) -> None:
     st.subheader(plain("blend"), help=t("blend.help", learned=tables.weights(learned)), anchor=False)
     with st.container(key="weights"):
         for name in learned.names:
+            label, key = plain("blend.share", name=name, share=shares[name]), state.weight_key(run, name)
             with st.container(key=f"weight-{style.slug(name)}"):
-                track, share = st.columns([5, 1], vertical_alignment="center", gap="small")
-                key = state.weight_key(run, name)
-                track.slider(name, low, high, step=step, format="%.2f", key=key, on_change=state.touched)
-                share.caption(t("blend.share", share=shares[name]))
+                st.slider(label, low, high, step=step, format="%.2f", key=key, on_change=state.touched)
     st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
 
 
@@ -155,6 +155,14 @@ def share() -> None:
     with st.popover(plain("link.button"), icon=":material/link:", width="stretch"):
         st.caption(t("link"))
         st.code(state.address(), language=None, wrap_lines=True)
+
+
+def folded(label: str, key: str, icon: str, draw: Callable[[], None]) -> None:
+    """A part that is closed at first and costs nothing, neither the server nor the browser, until somebody opens it."""
+    part = st.expander(label, icon=f":material/{icon}:", key=f"folded {key}", on_change="rerun")
+    if part.open:
+        with part:
+            draw()
 
 
 def chart(figure: Figure, key: str, alt: str) -> None:

@@ -7,8 +7,11 @@ import os
 import re
 import sys
 import tomllib
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
+from typing import NoReturn
 
 from recsys_core.errors import UserError
 
@@ -68,7 +71,7 @@ def check_login(file: Path) -> None:
 
 
 def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
-    """Replace this process by the Streamlit server of the installed dashboard."""
+    """This process becomes the Streamlit server of the installed dashboard, and does not come back."""
     found = find_spec("dashboard")
     if found is None or not found.submodule_search_locations:
         raise UserError("the dashboard package is not installed; install whyrec again")
@@ -105,4 +108,21 @@ def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
     options |= {"secrets.files": str(login.resolve())} if login else {}
     print(f"dashboard on http://{args.address}:{args.port}{'/' if base else ''}{base} (stop with Ctrl-C)", flush=True)
     flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(app), *flags])
+    become(["run", str(app), *flags])
+
+
+def become(command: list[str]) -> NoReturn:
+    """Run `streamlit COMMAND` in this process: what is imported already need not be imported again before the first page."""
+    if "torch" in sys.modules:  # after a training: a fresh process is smaller than what is left here
+        os.execv(sys.executable, [sys.executable, "-m", "streamlit", *command])
+    from streamlit.web import cli
+
+    Thread(target=warm, daemon=True).start()  # while the browser fetches the app
+    cli.main(args=command, prog_name="streamlit")
+    raise SystemExit(0)
+
+
+def warm() -> None:
+    """What every page needs of the core."""
+    for module in ("browse", "cases", "feedback", "explain.pair", "explain.faithfulness", "analytics"):
+        import_module(f"recsys_core.{module}")

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from recsys_core import metrics
 from recsys_core.card import convention
@@ -170,6 +169,8 @@ def roc_auc(scores: Scores, liked: NDArray[np.bool_]) -> NDArray[np.float64]:
     >>> roc_auc(np.array([[3, 1, 2, np.nan], [1, 1, 1, 1]], np.float32), np.array([[1, 0, 1, 1], [0, 0, 0, 0]], bool))
     array([ 1., nan])
     """
+    from scipy.stats import rankdata  # half a second to import, and no page of a list needs it
+
     there = np.isfinite(scores)
     ranks = rankdata(np.where(there, -scores, np.inf), axis=1)
     row, place = np.nonzero(there & liked)

@@ -97,11 +97,16 @@ def hostile(data: Dataset) -> Dataset:
     return replace(data, name="<i>h</i>", users=Vocabulary.of(users), catalog=Catalog(table), user_table=people)
 
 
+# Parts of pages that are made when they are opened.
+FOLDS = ("parts", "command", "components", "attributes", "past", "words", "other", "metrics", "points", "presets")
+
+
 @pytest.fixture
 def open_app(monkeypatch: pytest.MonkeyPatch):
-    """Open the app on a folder of runs, with a URL; every run of the script must end without an exception."""
+    """Open the app on a folder of runs, with a URL and what is folded at first unfolded; every run of the script must end
+    without an exception."""
 
-    def open_(folder: Path | None, page: str = "", **url: str) -> AppTest:
+    def open_(folder: Path | None, page: str = "", *, unfold: bool = True, **url: str) -> AppTest:
         monkeypatch.delenv("WHYREC_RUN", raising=False)
         monkeypatch.delenv("WHYREC_RUNS", raising=False)
         if folder is not None:
@@ -109,6 +114,8 @@ def open_app(monkeypatch: pytest.MonkeyPatch):
         app = AppTest.from_file(str(APP), default_timeout=120)
         for name, value in url.items():
             app.query_params[name] = value
+        for part in FOLDS if unfold else ():
+            app.session_state[f"folded {part}"] = True
         if page:
             app.run()  # pages can be switched to once they are known; what the URL asked for is in the session by then
             app.switch_page(f"app_pages/{page}.py")

@@ -30,7 +30,7 @@ def table(app: AppTest, column: str) -> pd.DataFrame:
 
 
 def slider(app: AppTest, name: str):
-    return next(s for s in app.sidebar.slider if s.label == name)
+    return next(s for s in app.sidebar.slider if s.label.split()[0] == name)
 
 
 def shown_titles(app: AppTest) -> list[str]:
@@ -51,6 +51,15 @@ def texts(app: AppTest) -> str:
 
 
 # The numbers.
+
+
+def test_what_is_folded_is_not_made_until_it_is_opened(open_app, tiny_run: Run) -> None:
+    app = open_app(tiny_run.path.parent, unfold=False, user="u01", k="5")
+    closed = [d.value.columns for d in app.dataframe]
+    assert not any("base" in columns for columns in closed)
+    app.session_state["folded parts"] = True
+    assert len(ran(app).dataframe) == len(closed) + 1
+    assert len(table(app, "base")) == 5
 
 
 def test_list_is_that_of_the_core(open_app, tiny_run: Run) -> None:

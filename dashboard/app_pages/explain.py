@@ -17,7 +17,7 @@ from recsys_core.explain import pair as pairs
 from recsys_core.explain.counterfactual import Counterfactual
 from recsys_core.explain.explainers import named
 from recsys_core.explain.game import Explanation
-from recsys_core.explain.pair import Why
+from recsys_core.explain.pair import Pair, Why
 from recsys_core.explain.why_not import WhyNot, why_not
 from recsys_core.run import Run
 
@@ -63,8 +63,7 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
         trust(now, why)
         with st.container():
             review.block(now, why)
-        with st.expander(plain("command"), icon=":material/terminal:"):
-            st.code(state_explain.explain_command(now, pair.item), language="bash", wrap_lines=True)
+        shared.folded(plain("command"), "command", "terminal", lambda: command(now, pair))
     st.download_button(
         plain("why.download"),
         partial(written, now, why, state_explain.answers(), language),
@@ -75,6 +74,10 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
         help=t("why.download.help"),
         width="stretch",
     )
+
+
+def command(now: Choice, pair: Pair) -> None:
+    st.code(state_explain.explain_command(now, pair.item), language="bash", wrap_lines=True)
 
 
 # The question and its answer.
@@ -117,7 +120,7 @@ def components(found: Explanation, why: Why) -> None:
     st.plotly_chart(charts.waterfall(found), config=STILL, key="waterfall", alt=plain("why.components"))
     missing = t("why.missing", names=", ".join(why.missing)) if why.missing else ""
     st.caption(joined(report.sum_line(found, False), t("why.components.caption", n=len(found.players)), missing))
-    twin(found)
+    twin(found, "components")
 
 
 def beside(why: Why, now: Choice) -> None:
@@ -146,7 +149,7 @@ def attributes(found: Explanation | None) -> None:
     st.text(report.answer_line(found))
     st.plotly_chart(charts.bars(found, 8), config=STILL, key="attributes", alt=plain("why.attributes"))
     st.caption(t("why.attributes.caption"))
-    twin(found)
+    twin(found, "attributes")
 
 
 def past(why: Why) -> None:
@@ -176,22 +179,25 @@ def past(why: Why) -> None:
     st.caption(joined(report.sum_line(found, True, what), t("why.past.caption")))
     if why.whole:
         st.caption(t("why.past.whole", names=", ".join(why.whole)))
-    twin(found)
+    twin(found, "past")
 
 
-def twin(found: Explanation) -> None:
+def twin(found: Explanation, key: str) -> None:
     """The chart's numbers as a table, in a fold."""
+    shared.folded(plain("why.table"), key, "table", lambda: credits(found))
+
+
+def credits(found: Explanation) -> None:
     number = st.column_config.NumberColumn
-    with st.expander(plain("why.table"), icon=":material/table:"):
-        view = tables.credit_view(found)
-        columns = {
-            "label": st.column_config.TextColumn(plain("explain.column.label"), width="medium"),
-            "contribution": number(plain("explain.column.contribution"), format="%+.3f"),
-            "percent": number(plain("explain.column.share"), format="%.1f%%"),
-        }
-        if view["standard_error"].notna().any():
-            columns["standard_error"] = number(plain("explain.column.error"), format="%.3f")
-        shown(view, columns)
+    view = tables.credit_view(found)
+    columns = {
+        "label": st.column_config.TextColumn(plain("explain.column.label"), width="medium"),
+        "contribution": number(plain("explain.column.contribution"), format="%+.3f"),
+        "percent": number(plain("explain.column.share"), format="%.1f%%"),
+    }
+    if view["standard_error"].notna().any():
+        columns["standard_error"] = number(plain("explain.column.error"), format="%.3f")
+    shown(view, columns)
 
 
 def shown(view: tables.Frame, columns: dict[str, object], most: int = 12) -> None:
@@ -256,7 +262,7 @@ def words(now: Choice, why: Why) -> None:
     st.html(charts.highlighted(found, why.about.catalog.texts[why.about.item]))
     st.plotly_chart(charts.bars(found, 10), config=STILL, key="words", alt=plain("why.words"))
     st.caption(report.sum_line(found, True))
-    twin(found)
+    twin(found, "words")
     trusted(found)
 
 
@@ -265,34 +271,37 @@ def other(now: Choice, why: Why) -> None:
     """A sampled method on the question of past items, beside exact."""
     if len(why.history.players) < 2:
         return
-    with st.expander(plain("why.other"), icon=":material/balance:"):
-        st.caption(t("why.other.says"))
-        able = pairs.methods(why.about, "history")
-        found = asking(now, why, "history", able)
-        if found is None:
+    shared.folded(plain("why.other"), "other", "balance", lambda: sampled(now, why))
+
+
+def sampled(now: Choice, why: Why) -> None:
+    st.caption(t("why.other.says"))
+    able = pairs.methods(why.about, "history")
+    found = asking(now, why, "history", able)
+    if found is None:
+        return
+    left, right = st.columns(2, gap="medium")
+    with right:
+        st.markdown(f"**{found.method}**")
+        st.plotly_chart(charts.bars(found, 10), config=STILL, key="other", alt=found.method)
+        trusted(found)
+    with left:
+        if able["exact"]:
+            st.caption(t("why.other.inexact", reason=able["exact"]))
             return
-        left, right = st.columns(2, gap="medium")
-        with right:
-            st.markdown(f"**{found.method}**")
-            st.plotly_chart(charts.bars(found, 10), config=STILL, key="other", alt=found.method)
-            trusted(found)
-        with left:
-            if able["exact"]:
-                st.caption(t("why.other.inexact", reason=able["exact"]))
-                return
-            st.markdown(f"**{plain('why.other.first')}**")
-            st.plotly_chart(charts.bars(why.history, 10), config=STILL, key="exact", alt=plain("why.other.first"))
-            trusted(why.history)
-        rho = pairs.agreement(why.history, found)
-        st.markdown(t("why.other.agree", rho=rho, n=len(found.players)) if rho == rho else t("why.other.agree.none"))
-        number = st.column_config.NumberColumn
-        columns = {
-            "label": st.column_config.TextColumn(plain("why.past"), width="medium"),
-            "first": number(plain("why.other.first"), format="%+.3f"),
-            "second": number(found.method, format="%+.3f"),
-            "difference": number(plain("why.column.difference"), format="%+.3f"),
-        }
-        shown(pairs.compared(why.history, found), columns)
+        st.markdown(f"**{plain('why.other.first')}**")
+        st.plotly_chart(charts.bars(why.history, 10), config=STILL, key="exact", alt=plain("why.other.first"))
+        trusted(why.history)
+    rho = pairs.agreement(why.history, found)
+    st.markdown(t("why.other.agree", rho=rho, n=len(found.players)) if rho == rho else t("why.other.agree.none"))
+    number = st.column_config.NumberColumn
+    columns = {
+        "label": st.column_config.TextColumn(plain("why.past"), width="medium"),
+        "first": number(plain("why.other.first"), format="%+.3f"),
+        "second": number(found.method, format="%+.3f"),
+        "difference": number(plain("why.column.difference"), format="%+.3f"),
+    }
+    shown(pairs.compared(why.history, found), columns)
 
 
 def trusted(found: Explanation) -> None:

@@ -56,34 +56,33 @@ def settings(run: Run, rerankers: list[str], top: Place, rest: Place) -> None:
     with top:  # before all else, so that the figures follow the slider
         headlines(now, seen)
     shared.settings(now, rerankers)
-    presets(run)
+    shared.folded(plain("presets"), "presets", "bookmark", lambda: presets(run))
     shared.share()
     with rest:
-        twin(now, seen.changes)
+        shared.folded(plain("lab.table"), "metrics", "table", lambda: twin(now, seen.changes))
         trade_off(now, seen.found)
         movers(now, seen)
 
 
 def presets(run: Run) -> None:
-    with st.expander(plain("presets"), icon=":material/bookmark:"):
-        st.text_input(plain("preset.name"), key="preset_name", placeholder=plain("preset.hint"), max_chars=60)
-        st.button(
-            plain("preset.save"),
-            on_click=state_lab.save_preset,
-            args=(run,),
-            width="stretch",
-            icon=":material/save:",
-            disabled=state.read_only(),
-            help=t("read_only") if state.read_only() else None,
-        )
-        names = state_lab.preset_names()
-        if not names:
-            st.caption(t("preset.none"))
-            return
-        st.selectbox(plain("preset"), names, key="preset")
-        left, right = st.columns(2, gap="small")
-        left.button(plain("preset.apply"), on_click=state_lab.apply_preset, args=(run,), width="stretch")
-        right.button(plain("preset.delete"), on_click=state_lab.delete_preset, width="stretch", disabled=state.read_only())
+    st.text_input(plain("preset.name"), key="preset_name", placeholder=plain("preset.hint"), max_chars=60)
+    st.button(
+        plain("preset.save"),
+        on_click=state_lab.save_preset,
+        args=(run,),
+        width="stretch",
+        icon=":material/save:",
+        disabled=state.read_only(),
+        help=t("read_only") if state.read_only() else None,
+    )
+    names = state_lab.preset_names()
+    if not names:
+        st.caption(t("preset.none"))
+        return
+    st.selectbox(plain("preset"), names, key="preset")
+    left, right = st.columns(2, gap="small")
+    left.button(plain("preset.apply"), on_click=state_lab.apply_preset, args=(run,), width="stretch")
+    right.button(plain("preset.delete"), on_click=state_lab.delete_preset, width="stretch", disabled=state.read_only())
 
 
 def headlines(now: Choice, seen: Seen) -> None:
@@ -124,16 +123,15 @@ def tiles(changes: pd.DataFrame, k: int) -> None:
 
 
 def twin(now: Choice, changes: pd.DataFrame) -> None:
-    with st.expander(plain("lab.table"), icon=":material/table:"):
-        view = lab_tables.metrics_view(changes)
-        figures = {"learned": "%.4f", "now": "%.4f", "change": "%+.4f", "low": "%+.4f", "high": "%+.4f"}
-        heads = {"learned": "column.learned", "now": "column.value.now", "change": "column.change", "low": "column.low"}
-        heads |= {"high": "column.high"}
-        columns = {name: st.column_config.NumberColumn(plain(heads[name]), format=f, width=78) for name, f in figures.items()}
-        words = {"metric": 150, "verdict": 120, "n": 50, "formula": 300, "range": 100, "source": 300}
-        columns |= {name: st.column_config.Column(plain(f"column.{name}"), width=width) for name, width in words.items()}
-        frame(view, columns, 20, "metrics")
-        shared.download(view, f"{now.run.path.name}-metrics", "lab metrics", plain("lab.download"))
+    view = lab_tables.metrics_view(changes)
+    figures = {"learned": "%.4f", "now": "%.4f", "change": "%+.4f", "low": "%+.4f", "high": "%+.4f"}
+    heads = {"learned": "column.learned", "now": "column.value.now", "change": "column.change", "low": "column.low"}
+    heads |= {"high": "column.high"}
+    columns = {name: st.column_config.NumberColumn(plain(heads[name]), format=f, width=78) for name, f in figures.items()}
+    words = {"metric": 150, "verdict": 120, "n": 50, "formula": 300, "range": 100, "source": 300}
+    columns |= {name: st.column_config.Column(plain(f"column.{name}"), width=width) for name, width in words.items()}
+    frame(view, columns, 20, "metrics")
+    shared.download(view, f"{now.run.path.name}-metrics", "lab metrics", plain("lab.download"))
 
 
 def frame(view: pd.DataFrame, columns: dict[str, object], most: int, key: str) -> None:
@@ -169,14 +167,17 @@ def trade_off(now: Choice, found: Measured) -> None:
     with right:
         choose(now.run, sweep, words, y)
         best(now.run, sweep)
-    with st.expander(plain("pareto.table"), icon=":material/table:"):
-        view = lab_tables.points_view(sweep, words, "ndcg", y)
-        number = st.column_config.NumberColumn
-        columns = {name: number(METRICS[name].label, format="%.4f", width=120) for name in ("ndcg", y)}
-        columns |= {"setting": st.column_config.TextColumn(plain("column.setting"), width=420)}
-        columns |= {"front": st.column_config.CheckboxColumn(plain("column.front"), width=100)}
-        frame(view, columns, 12, "points")
-        shared.download(view, f"{now.run.path.name}-points", "lab points", plain("pareto.download"))
+    shared.folded(plain("pareto.table"), "points", "table", lambda: points(now, sweep, words, y))
+
+
+def points(now: Choice, sweep: pd.DataFrame, words: list[str], y: str) -> None:
+    view = lab_tables.points_view(sweep, words, "ndcg", y)
+    number = st.column_config.NumberColumn
+    columns = {name: number(METRICS[name].label, format="%.4f", width=120) for name in ("ndcg", y)}
+    columns |= {"setting": st.column_config.TextColumn(plain("column.setting"), width=420)}
+    columns |= {"front": st.column_config.CheckboxColumn(plain("column.front"), width=100)}
+    frame(view, columns, 12, "points")
+    shared.download(view, f"{now.run.path.name}-points", "lab points", plain("pareto.download"))
 
 
 def chart(sweep: pd.DataFrame, settings: list[str], y: str, now: Choice, found: Measured) -> None:

@@ -115,8 +115,11 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList)
         beside.in_words(now, list(found.frame["item_id"]), list(found.frame["title"]))
         parts(found)
         gone(found)
-        with st.expander(plain("command"), icon=":material/terminal:"):
-            st.code(state.command(now), language="bash", wrap_lines=True)
+        shared.folded(plain("command"), "command", "terminal", lambda: command(now))
+
+
+def command(now: Choice) -> None:
+    st.code(state.command(now), language="bash", wrap_lines=True)
 
 
 def lead(now: Choice, found: UserList) -> str:
@@ -184,8 +187,7 @@ def parts(found: UserList) -> None:
     counts = {"k": k, "n": found.n_candidates, "hidden": found.n_hidden, "gap": found.gap}
     missing = " " + t("parts.missing", n=found.n_missing) if found.n_missing else ""
     st.caption(plain("parts.caption", base=tables.bases(frame), **counts) + missing)
-    with st.expander(plain("parts.table"), icon=":material/table:"):
-        twin(frame)
+    shared.folded(plain("parts.table"), "parts", "table", lambda: twin(frame))
 
 
 def twin(frame: tables.Frame) -> None:

@@ -50,7 +50,7 @@ EN = {
     "blend.help": "Log-odds per standard deviation of a component's score; in percent, its share of all weights. "
     "The tick under each track is the learned weight: {learned}.",
     "blend.reset": "Reset to learned",
-    "blend.share": "{share:.0%}",
+    "blend.share": "{name} :gray[{share:.0%}]",
     "k": "Length of the list (K)",
     "hide": "Lists leave out",
     "hide.met": "All rated",
@@ -135,7 +135,7 @@ ZH = {
     "blend.help": "组件得分每变化一个标准差所带来的对数几率；百分数是它在全部权重中的占比。滑轨下方的刻度是学得的权重："
     "{learned}。",
     "blend.reset": "恢复学得的权重",
-    "blend.share": "{share:.0%}",
+    "blend.share": "{name} :gray[{share:.0%}]",
     "k": "列表长度（K）",
     "hide": "列表不显示",
     "hide.met": "所有评过分的",

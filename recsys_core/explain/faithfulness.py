@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from recsys_core import metrics
 from recsys_core.errors import UserError, unknown
@@ -365,6 +364,8 @@ def levels(credit: Floats) -> Floats:
 def correlations(credit: Floats) -> Floats:
     """Spearman correlations of contributions (m, s, p), (m, m): between two methods the mean over pairs of their s seeds, and for
     one method over pairs of different seeds. NaN where there is no pair, or all contributions of a method are equal."""
+    from scipy.stats import rankdata  # half a second to import, and no page of a list needs it
+
     m, s, p = credit.shape
     turn = rankdata(levels(credit).reshape(m * s, p), axis=1)
     turn -= turn.mean(axis=1, keepdims=True)
