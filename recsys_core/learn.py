@@ -66,12 +66,12 @@ def search_weights(store: Candidates, k: int) -> NDArray[np.float64]:
     return weights
 
 
-def fit_cold(z: Scores, hit: NDArray[np.bool_], blend: Blend, free: int | None) -> Blend:
+def fit_cold(z: Scores, hit: NDArray[np.bool_], weight: NDArray[np.float64], blend: Blend, free: int | None) -> Blend:
     """The scale of cold items: a factor on each weight and a shift, so that a probability means what it does for warm ones.
 
     Args:
         z: (n, n_components) of shown pairs (user, item played cold); NaN = cannot score.
-        hit: (n,) whether the user likes the item in the validation part.
+        hit, weight: (n,) whether the user likes the item, and what the pair counts; see `rehearsal.pairs`.
         free: component that scores cold items alone: its weight itself is learned, its factor stays 1.
 
     Non-negative logistic regression; a component that does not help gets factor 0.
@@ -79,7 +79,7 @@ def fit_cold(z: Scores, hit: NDArray[np.bool_], blend: Blend, free: int | None) 
     usable = np.isfinite(z).any(axis=0)
     x = np.nan_to_num(z[:, usable]).astype(np.float64)
     slopes = np.zeros(z.shape[1])
-    slopes[usable], bias = _logistic(x, hit)
+    slopes[usable], bias = _logistic(x, hit, weight)
     weights = np.array(blend.weights)
     if free is not None:
         weights[free] = slopes[free]
@@ -120,14 +120,16 @@ def calibrate(blend: Blend, store: Candidates, k: int, held_out: float = 0.0) ->
     hit = np.take_along_axis(store.relevant, top, axis=1)[judged]
     misses = max(int((~hit).sum()), 1)
     miss_weight = max((misses - held_out * hit.sum()) / misses, 0.1)
-    slopes, bias = _logistic(shown[judged].astype(np.float64)[:, None], hit, miss_weight)
+    slopes, bias = _logistic(shown[judged].astype(np.float64)[:, None], hit, np.where(hit, 1.0, miss_weight))
     slope = max(float(slopes[0]), 1e-3)  # above 0, or the ranking would be lost
     return replace(blend, weights=tuple(slope * w for w in blend.weights), bias=bias)
 
 
-def _logistic(x: NDArray[np.float64], hit: NDArray[np.bool_], miss_weight: float = 1.0) -> tuple[NDArray[np.float64], float]:
+def _logistic(
+    x: NDArray[np.float64], hit: NDArray[np.bool_], weight: NDArray[np.float64] | float = 1.0
+) -> tuple[NDArray[np.float64], float]:
     """Slopes (n_features,) >= 0 and bias of a logistic fit with Platt's smoothed targets; features of any scale."""
-    weight = np.where(hit, 1.0, miss_weight) / len(hit)
+    weight = np.broadcast_to(weight, len(hit)) / len(hit)
     n_hit = hit.sum()
     target = np.where(hit, (n_hit + 1) / (n_hit + 2), 1 / (len(hit) - n_hit + 2))
     mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
