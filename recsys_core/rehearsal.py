@@ -1,13 +1,14 @@
 """A rehearsal of new items: some liked ones are taken out and play cold, and their likes say what a cold score is worth.
 
-In: what judges know, scorers fitted without the players. Out: (user, item) pairs for `learn.fit_cold`, and the share of unmet
-items that are new.
+In: what judges know, scorers fitted without the players. Out: shown pairs for `learn.fit_cold`, and the share of unmet items
+that are new.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,22 @@ from numpy.typing import NDArray
 from recsys_core.data import Dataset, Histories
 from recsys_core.ranking import top_k
 from recsys_core.scorers.base import Scorer, Scores
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pairs of a judge and a player, one row each in every field.
+
+    Args:
+        z: (n, n_components) standardised scores, NaN = cannot score.
+        hit, weight: (n,) whether the judge likes the player, and what the pair counts, 0-1.
+        item: (n,) which player.
+    """
+
+    z: Scores
+    hit: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+    item: NDArray[np.int64]
 
 
 def players(early: Dataset, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -47,10 +64,8 @@ def share_new(early: NDArray[np.bool_], late: NDArray[np.bool_], held_out: float
     return max(0.0, 1 - (hidden + 2 * math.sqrt(hidden + 1)) / max(int(late.sum()), 1))
 
 
-def pairs(
-    z: Scores, out: NDArray[np.int64], known: Histories, hidden: Histories, later: Histories, n: int, new: float
-) -> tuple[Scores, NDArray[np.bool_], NDArray[np.float64]]:
-    """What judges are shown of the players, their n best by the sum of z: z (pairs, n_components), liked, and the pair's weight.
+def shown(z: Scores, out: NDArray[np.int64], known: Histories, hidden: Histories, later: Histories, n: int, new: float) -> Shown:
+    """What judges are shown of the players, their n best by the sum of z.
 
     Of a warm item most likes are in the histories, and only what is left of them, the likes of the validation part, can come true
     in a list. Of a new item all are left. So what a judge has met of the players (`hidden`) is shown as well, `known` likes as
@@ -74,4 +89,4 @@ def pairs(
     weight = np.where(best >= 0, np.take_along_axis(weight, np.maximum(best, 0), axis=1), 0)
     row, rank = np.nonzero((weight > 0) & (np.cumsum(weight, axis=1) <= n))
     item = best[row, rank]
-    return z[row, item], (marked(known) | marked(later))[row, item], weight[row, rank]
+    return Shown(z[row, item], (marked(known) | marked(later))[row, item], weight[row, rank], item)

@@ -37,6 +37,7 @@ from recsys_core.scorers.base import Scorer
 from recsys_core.splits import TRAIN, VALID, Split
 
 Say = Callable[[str], None]
+DOUBT = 2.0  # standard errors: a tenth of the items is a small rehearsal, and too many new items cost more than too few
 
 
 @dataclass(frozen=True)
@@ -382,8 +383,8 @@ def _learn_cold(
     free = blend.names.index("cold") if "cold" in blend.names else None
 
     def fitted(share: float) -> Blend:
-        shown = rehearsal.pairs(z, out, judge.histories, judge.hidden, judge.truth, 2 * settings.k, share)
-        return learn.fit_cold(*shown, blend, free)
+        shown = rehearsal.shown(z, out, judge.histories, judge.hidden, judge.truth, 2 * settings.k, share)
+        return learn.fit_cold(shown, blend, free, doubt=DOUBT * share)
 
     learned, passed_over = fitted(new), fitted(0.0)
     as_left = {f: getattr(passed_over, f) for f in ("weights", "cold_factors", "cold_shift")}
