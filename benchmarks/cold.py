@@ -123,9 +123,9 @@ def on_one_scale(scores: Floats, draw: Draw) -> dict[str, Floats]:
     }
 
 
-def in_lists(scores: Floats, draw: Draw) -> dict[str, float]:
+def in_lists(scores: Floats, draw: Draw) -> dict[str, float | None]:
     """Of the ten best of each user's list: the share of cold items, the probability that they show, and how many are liked; and
-    the share of cold likes among the likes that are sought."""
+    the share of cold likes among the likes that are sought. None where no list has a cold item."""
     lists = top_k(hide(scores, draw.histories), 10)
     cold = draw.cold[lists]
     liked = np.take_along_axis(draw.cold_likes.csr().toarray() > 0, lists, axis=1)
@@ -133,8 +133,8 @@ def in_lists(scores: Floats, draw: Draw) -> dict[str, float]:
     return {
         "share_of_places": float(cold.mean()),
         "share_of_likes": len(draw.cold_likes.items) / len(draw.both.items),
-        "probability": float(said[cold].mean()),
-        "liked": float(liked[cold].mean()),
+        "probability": float(said[cold].mean()) if cold.any() else None,
+        "liked": float(liked[cold].mean()) if cold.any() else None,
     }
 
 
@@ -255,10 +255,10 @@ def summary(found: list[dict[str, dict[str, Floats]]], facts: list[dict[str, Any
     moved = [{"shift": r[0]["shift"]} | {k: float(np.mean([x[k] for x in r])) for k in keys} for r in rows]
     asked = [q for q in found[0] if q.startswith("all unseen")]
     gain = {n: {q: difference(*([f[q][m] for f in found] for m in (n, left))) for q in asked} for n, left in SCALES.items()}
-    shown = {
-        n: {k: float(np.mean([f["cold_in_lists"][n][k] for f in facts])) for k in told}
-        for n, told in facts[0]["cold_in_lists"].items()
-    }
+    shown: dict[str, dict[str, float | None]] = {}
+    for n, told in facts[0]["cold_in_lists"].items():
+        known = {k: [v for f in facts if (v := f["cold_in_lists"][n][k]) is not None] for k in told}
+        shown[n] = {k: float(np.mean(v)) if v else None for k, v in known.items()}
     return {"questions": out, "gain_by_scale": gain, "cold_in_lists": shown, "cold_shift_moved_by": moved}
 
 
@@ -288,7 +288,7 @@ def main() -> None:
         for question, d in gains.items():
             print(f"{name}, over unmet=left, {question}: {d['mean']:+.4f} {np.round(d['by_user'], 4)}")
     for name, told in table["cold_in_lists"].items():
-        print(f"{name}: " + "  ".join(f"{k} {v:.4f}" for k, v in told.items()))
+        print(f"{name}: " + "  ".join(f"{k} {v:.4f}" for k, v in told.items() if v is not None))
     for row in table["cold_shift_moved_by"]:
         print("  ".join(f"{k} {v:+.4f}" if k != "shift" else f"shift {v:+.1f}" for k, v in row.items()))
 
