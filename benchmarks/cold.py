@@ -1,12 +1,14 @@
 """Cold items on MovieLens-100K: a tenth of all items is taken out of training and must be recommended from text and attributes.
 
-    python benchmarks/cold.py --draws 20 21 22 23 24
+    python benchmarks/cold.py --draws 40 41 42 43 44
 
 Per draw a tenth of each user's warm likes is taken out too, so that what cold items cost warm ones can be seen (the run's
 validation likes are warm as well; no test like chooses anything). Questions: how well are cold items ranked among themselves,
-among all that a user has not met on the hybrid's one scale, and what do warm users lose. Beside it: a simple prototype (EASE,
-mapped by ridge from BERT, genres and year, half and half with the cosine of BERT), BERT's cosine, genres and year alone, texts
-dealt to the wrong items, chance. Means over draws; differences paired by user. Writes results/cold.json.
+among all that a user has not met on the hybrid's one scale, and what do warm users lose. Beside it: the same model with the scale
+of `unmet=left`, which counts on no more likes of a new item than are left of a warm one; a simple prototype (EASE, mapped by
+ridge from BERT, genres and year, half and half with the cosine of BERT), BERT's cosine, genres and year alone, texts dealt to the
+wrong items (the run's control, and a run of its own that learns its scale), chance. Means over draws; differences paired by user.
+Writes results/cold.json.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from recsys_core.config import Settings, load_settings
 from recsys_core.data import Dataset, Histories
 from recsys_core.evaluate import models_of
 from recsys_core.features import attribute_blocks, scaled
-from recsys_core.hybrid import Hybrid
+from recsys_core.hybrid import Hybrid, sigmoid
 from recsys_core.ranking import hide, top_k
 from recsys_core.readers import load_dataset
 from recsys_core.run import Run
@@ -45,8 +47,11 @@ from recsys_core.scorers.base import gram
 from recsys_core.scorers.ease import closed_form
 from recsys_core.splits import TEST
 from recsys_core.text import encode_cached
+from recsys_core.train import shuffle_texts
 
-SHIFTS = tuple(np.arange(-2.0, 3.01, 0.5).tolist())
+SHIFTS = tuple(np.arange(-3.0, 2.01, 0.5).tolist())
+SCALES = {"hybrid": "hybrid, unmet=left", "all on shuffled texts": "all on shuffled texts, unmet=left"}
+ON_ONE_SCALE = {*SCALES, *SCALES.values(), "shuffled texts", "without bert", "without cold", "BERT cosine", "component bert"}
 
 
 @dataclass(frozen=True)
@@ -101,16 +106,42 @@ def among_cold(scores: Floats, draw: Draw) -> Floats:
 
 def on_one_scale(scores: Floats, draw: Draw) -> dict[str, Floats]:
     """NDCG@10 by user: cold likes among all unseen items (warm test likes hidden: they are not what is sought); warm likes with
-    cold items in the list (liked ones count as misses, or are set aside) and without; both kinds of like together."""
+    cold items in the list (liked ones count as misses, or are set aside) and without; both kinds of like together; and both with
+    a tenth of the cold likes, the share of warm likes that was taken out."""
     known = draw.histories
-    no_cold = np.where(draw.cold, -np.inf, scores).astype(np.float32)
+    no_cold = np.where(draw.known.unmet, -np.inf, scores).astype(np.float32)
+    rare = np.random.default_rng(0).random(len(draw.cold_likes.items)) < 1 / 10
     return {
         "cold": hits_ndcg(top_k(hide(scores, joined(known, draw.warm_likes)), 10), draw.cold_likes),
         "warm": hits_ndcg(top_k(hide(scores, known), 10), draw.warm_likes),
         "warm, cold likes set aside": hits_ndcg(top_k(hide(scores, joined(known, draw.cold_likes)), 10), draw.warm_likes),
         "warm, no cold items": hits_ndcg(top_k(hide(no_cold, known), 10), draw.warm_likes),
         "both": hits_ndcg(top_k(hide(scores, known), 10), draw.both),
+        "both, a tenth of cold likes": hits_ndcg(
+            top_k(hide(scores, known), 10), joined(draw.cold_likes.keep(rare), draw.warm_likes)
+        ),
     }
+
+
+def in_lists(scores: Floats, draw: Draw) -> dict[str, float | None]:
+    """Of the ten best of each user's list: the share of cold items, the probability that they show, and how many are liked; and
+    the share of cold likes among the likes that are sought. None where no list has a cold item."""
+    lists = top_k(hide(scores, draw.histories), 10)
+    cold = draw.cold[lists]
+    liked = np.take_along_axis(draw.cold_likes.csr().toarray() > 0, lists, axis=1)
+    said = sigmoid(np.take_along_axis(scores, lists, axis=1))
+    return {
+        "share_of_places": float(cold.mean()),
+        "share_of_likes": len(draw.cold_likes.items) / len(draw.both.items),
+        "probability": float(said[cold].mean()) if cold.any() else None,
+        "liked": float(liked[cold].mean()) if cold.any() else None,
+    }
+
+
+def both_scales(run: Run, name: str) -> dict[str, Floats]:
+    """Scores on the scale that the run learned, and on that of `unmet=left`."""
+    left = replace(run.model, blend=replace(run.model.blend, **run.metrics["unmet"]["as_left"]))
+    return {n: scores_of(m, run.histories) for n, m in ((name, run.model), (SCALES[name], left))}
 
 
 def prototype(draw: Draw, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -154,7 +185,7 @@ def prototype(draw: Draw, rng: np.random.Generator) -> tuple[Floats, Floats]:
 def models(run: Run, draw: Draw) -> dict[str, Floats]:
     """(n_users, n_items) scores by model."""
     mine, rng = run.histories, np.random.default_rng(run.settings.seed)
-    found = {"hybrid": scores_of(run.model, mine)}
+    found = both_scales(run, "hybrid")
     compared = models_of(run)
     for name in ("shuffled texts", "without bert", "without cold"):
         if name in compared:
@@ -187,10 +218,11 @@ def one_draw(dataset: Dataset, settings: Settings, runs: Path) -> tuple[dict[str
     rest, warm = take_out(dataset, settings)
     run, seconds = trained(rest, settings, runs)
     draw = draw_of(run, warm)
-    scored = models(run, draw)
+    shuffled, _ = trained(shuffle_texts(rest, settings), replace(settings, control=False), runs)
+    scored = models(run, draw) | both_scales(shuffled, "all on shuffled texts")
     found: dict[str, dict[str, Floats]] = {"cold among cold": {n: among_cold(s, draw) for n, s in scored.items()}}
     for name, scores in scored.items():
-        if name in ("hybrid", "shuffled texts", "without bert", "without cold", "BERT cosine", "component bert"):
+        if name in ON_ONE_SCALE:
             for question, values in on_one_scale(scores, draw).items():
                 found.setdefault(f"all unseen: {question}", {})[name] = values
     blend = run.model.blend
@@ -202,7 +234,9 @@ def one_draw(dataset: Dataset, settings: Settings, runs: Path) -> tuple[dict[str
         "weights": dict(zip(blend.names, blend.weights, strict=True)),
         "cold_factors": dict(zip(blend.names, blend.cold_factors, strict=False)),
         "cold_shift": blend.cold_shift,
+        "unmet": run.metrics["unmet"],
         "cold": run.settings.scorers.get("cold"),
+        "cold_in_lists": {n: in_lists(scored[n], draw) for pair in SCALES.items() for n in pair},
         "curve": curve(run, draw),
     }
     return found, facts
@@ -219,12 +253,18 @@ def summary(found: list[dict[str, dict[str, Floats]]], facts: list[dict[str, Any
     keys = [k for k in facts[0]["curve"][0] if k != "shift"]
     rows = [[f["curve"][n] for f in facts] for n in range(len(SHIFTS))]
     moved = [{"shift": r[0]["shift"]} | {k: float(np.mean([x[k] for x in r])) for k in keys} for r in rows]
-    return {"questions": out, "cold_shift_moved_by": moved}
+    asked = [q for q in found[0] if q.startswith("all unseen")]
+    gain = {n: {q: difference(*([f[q][m] for f in found] for m in (n, left))) for q in asked} for n, left in SCALES.items()}
+    shown: dict[str, dict[str, float | None]] = {}
+    for n, told in facts[0]["cold_in_lists"].items():
+        known = {k: [v for f in facts if (v := f["cold_in_lists"][n][k]) is not None] for k in told}
+        shown[n] = {k: float(np.mean(v)) if v else None for k, v in known.items()}
+    return {"questions": out, "gain_by_scale": gain, "cold_in_lists": shown, "cold_shift_moved_by": moved}
 
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--draws", type=int, nargs="+", default=[20, 21, 22, 23, 24], help="seeds")
+    parser.add_argument("--draws", type=int, nargs="+", default=[40, 41, 42, 43, 44], help="seeds")
     args = parser.parse_args()
     started = time.perf_counter()
     dataset = load_dataset(ML_100K)
@@ -244,6 +284,11 @@ def main() -> None:
         for name, row in rows.items():
             d = row["hybrid_minus"]
             print(f"  {name:22} {row['ndcg@10']:.4f}" + ("" if d is None else f"  {d['mean']:+.4f} {np.round(d['by_user'], 4)}"))
+    for name, gains in table["gain_by_scale"].items():
+        for question, d in gains.items():
+            print(f"{name}, over unmet=left, {question}: {d['mean']:+.4f} {np.round(d['by_user'], 4)}")
+    for name, told in table["cold_in_lists"].items():
+        print(f"{name}: " + "  ".join(f"{k} {v:.4f}" for k, v in told.items() if v is not None))
     for row in table["cold_shift_moved_by"]:
         print("  ".join(f"{k} {v:+.4f}" if k != "shift" else f"shift {v:+.1f}" for k, v in row.items()))
 

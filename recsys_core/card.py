@@ -52,10 +52,23 @@ def render(facts: dict[str, Any], settings: Settings, blend: Blend) -> str:
         *(f"- {name}: {weight:.3f}" for name, weight in zip(blend.names, blend.weights, strict=True)),
         f"- bias: {blend.bias:.3f}",
         "",
+        *_unmet(facts.get("unmet")),
         "Test figures are in report.json once `whyrec evaluate` has opened the test set.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _unmet(facts: dict[str, Any] | None) -> list[str]:
+    """What items that nobody has met are taken for, and what that gives them."""
+    if not facts or not facts["items"]:
+        return []
+    return [
+        "## Items that nobody has met",
+        f"- {facts['items']:,} items, {facts['new']:.0%} of them taken for new (`unmet`), with all their likes still to come",
+        f"- their log-odds are shifted by {facts['cold_shift']:+.3f}; if left over, by {facts['as_left']['cold_shift']:+.3f}",
+        "",
+    ]
 
 
 def _update(facts: dict[str, Any] | None) -> list[str]:

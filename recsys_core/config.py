@@ -12,6 +12,8 @@ from typing import Any
 from recsys_core import scorers, splits
 from recsys_core.errors import UserError, unknown
 
+UNMET = ("auto", "new", "left")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -24,6 +26,8 @@ class Settings:
     tune_users: at most this many users (a random sample) judge settings and weights; 5,000 keep a standard error near .004.
     search_users: settings are tried on the likes of at most this many users; the winner is fitted on all.
     cold_boost: log-odds added to items that nobody has met, on top of what was learned: more of them at the cost of met ones.
+    unmet: what items that nobody has met are: "new" (all who would like one still have to meet it), "left" (people passed them
+        over); "auto": new are those beyond the number that holding out events leaves, none where the split goes by time.
     control: also fit the components that read text on shuffled texts, so that a report can say what text really adds.
     scorers: settings by scorer name; fields of that scorer's config.
     """
@@ -38,6 +42,7 @@ class Settings:
     tune_users: int = 5000
     search_users: int = 20_000
     cold_boost: float = 0.0
+    unmet: str = "auto"
     control: bool = True
     scorers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -47,7 +52,8 @@ class Settings:
                 raise unknown("scorer", name, scorers.names())
         if not self.components:
             raise UserError("components is empty; name at least one scorer")
-        for key, value, known in (("split", self.split, splits.KINDS), ("hide", self.hide, ("met", "liked"))):
+        choices = (("split", self.split, splits.KINDS), ("hide", self.hide, ("met", "liked")), ("unmet", self.unmet, UNMET))
+        for key, value, known in choices:
             if value not in known:
                 raise unknown(key, value, known)
         if min(self.k, self.tune_users, self.search_users) < 1:

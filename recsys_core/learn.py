@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 from recsys_core.candidates import Candidates
 from recsys_core.hybrid import Blend, sigmoid
 from recsys_core.metrics import ndcg
+from recsys_core.rehearsal import Shown
 from recsys_core.scorers.base import Scores
 
 STEPS = (0.3, 0.1)  # of the coordinate search, as shares of all weight
@@ -66,25 +67,32 @@ def search_weights(store: Candidates, k: int) -> NDArray[np.float64]:
     return weights
 
 
-def fit_cold(z: Scores, hit: NDArray[np.bool_], blend: Blend, free: int | None) -> Blend:
+def fit_cold(shown: Shown, blend: Blend, free: int | None, doubt: float = 0.0) -> Blend:
     """The scale of cold items: a factor on each weight and a shift, so that a probability means what it does for warm ones.
 
     Args:
-        z: (n, n_components) of shown pairs (user, item played cold); NaN = cannot score.
-        hit: (n,) whether the user likes the item in the validation part.
+        shown: pairs of a user and an item that plays cold.
         free: component that scores cold items alone: its weight itself is learned, its factor stays 1.
+        doubt: by how many standard errors the shift is lowered: cold items get what the rehearsal shows beyond doubt.
 
     Non-negative logistic regression; a component that does not help gets factor 0.
     """
-    usable = np.isfinite(z).any(axis=0)
-    x = np.nan_to_num(z[:, usable]).astype(np.float64)
-    slopes = np.zeros(z.shape[1])
-    slopes[usable], bias = _logistic(x, hit)
+    usable = np.isfinite(shown.z).any(axis=0)
+    x = np.nan_to_num(shown.z[:, usable]).astype(np.float64)
+    slopes = np.zeros(shown.z.shape[1])
+    slopes[usable], bias = _logistic(x, shown.hit, shown.weight)
     weights = np.array(blend.weights)
     if free is not None:
         weights[free] = slopes[free]
     factors = np.divide(slopes, weights, out=np.zeros_like(slopes), where=weights > 0)
-    return replace(blend, weights=tuple(weights.tolist()), cold_factors=tuple(factors.tolist()), cold_shift=bias - blend.bias)
+    shift = bias - blend.bias - doubt * _error_by_item(sigmoid(x @ slopes[usable] + bias), shown)
+    return replace(blend, weights=tuple(weights.tolist()), cold_factors=tuple(factors.tolist()), cold_shift=shift)
+
+
+def _error_by_item(p: NDArray[np.float64], shown: Shown) -> float:
+    """Standard error of a logistic fit's bias, its slopes fixed; pairs of one item are one observation (Liang and Zeger 1986)."""
+    missed = np.bincount(shown.item, shown.weight * (shown.hit - p))
+    return float(np.linalg.norm(missed)) / max(float(shown.weight @ (p * (1 - p))), 1e-9)
 
 
 def like_cold(blend: Blend, learned: Blend) -> Blend:
@@ -120,14 +128,16 @@ def calibrate(blend: Blend, store: Candidates, k: int, held_out: float = 0.0) ->
     hit = np.take_along_axis(store.relevant, top, axis=1)[judged]
     misses = max(int((~hit).sum()), 1)
     miss_weight = max((misses - held_out * hit.sum()) / misses, 0.1)
-    slopes, bias = _logistic(shown[judged].astype(np.float64)[:, None], hit, miss_weight)
+    slopes, bias = _logistic(shown[judged].astype(np.float64)[:, None], hit, np.where(hit, 1.0, miss_weight))
     slope = max(float(slopes[0]), 1e-3)  # above 0, or the ranking would be lost
     return replace(blend, weights=tuple(slope * w for w in blend.weights), bias=bias)
 
 
-def _logistic(x: NDArray[np.float64], hit: NDArray[np.bool_], miss_weight: float = 1.0) -> tuple[NDArray[np.float64], float]:
+def _logistic(
+    x: NDArray[np.float64], hit: NDArray[np.bool_], weight: NDArray[np.float64] | float = 1.0
+) -> tuple[NDArray[np.float64], float]:
     """Slopes (n_features,) >= 0 and bias of a logistic fit with Platt's smoothed targets; features of any scale."""
-    weight = np.where(hit, 1.0, miss_weight) / len(hit)
+    weight = np.broadcast_to(weight, len(hit)) / len(hit)
     n_hit = hit.sum()
     target = np.where(hit, (n_hit + 1) / (n_hit + 2), 1 / (len(hit) - n_hit + 2))
     mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)

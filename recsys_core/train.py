@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_core import candidates, learn, metrics, run, splits
+from recsys_core import candidates, learn, metrics, rehearsal, run, splits
 from recsys_core.candidates import Candidates
 from recsys_core.card import render
 from recsys_core.config import Settings, dump_settings
@@ -37,6 +37,7 @@ from recsys_core.scorers.base import Scorer
 from recsys_core.splits import TRAIN, VALID, Split
 
 Say = Callable[[str], None]
+DOUBT = 2.0  # standard errors: a tenth of the items is a small rehearsal, and too many new items cost more than too few
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,13 @@ def _fit_all(data: Materials, settings: Settings, folder: Path, say: Say) -> Par
     final |= {n: _stage(folder / "final" / n, partial(_extend, n, tuned[n], late, settings)) for n in once}
     final = {n: final[n] for n in settings.components}
     readers = [n for n in settings.components if scorer_class(n).reads_text and n != "cross_encoder"]
-    out = _rehearsed_items(early, settings)
-    rehearsal = fit_as("rehearsal", readers, early.subset(~np.isin(early.interactions.item, out)))
+    out = rehearsal.players(early, rng_of(settings, "rehearsal"))
+    rehearsed = fit_as("rehearsal", readers, early.subset(~np.isin(early.interactions.item, out)))
     controlled = readers if settings.control else []
     if controlled:
         say(f"control: fitting {', '.join(controlled)} again on shuffled texts")
     control = [fit_as(f"control-{s}", controlled, shuffle_texts(d, settings)) for s, d in (("tuned", early), ("final", late))]
-    return Parts(tuned, final, rehearsal, *control)
+    return Parts(tuned, final, rehearsed, *control)
 
 
 def make_judge(dataset: Dataset, split: Split, early: Dataset, settings: Settings) -> Judge:
@@ -301,9 +302,9 @@ def shuffle_texts(data: Dataset, settings: Settings) -> Dataset:
 
 def _assemble(whole: Path, data: Materials, settings: Settings, parts: Parts, say: Say) -> None:
     """Learn the blends from the tuned components' candidates and write everything but the manifest."""
-    early, late = data.early, data.late
+    late = data.late
     judge = data.judge.at_most(_most_judges(f.scorer.config for f in parts.tuned.values()))
-    store, learned = _learn(early, judge, parts.tuned, parts.rehearsal, settings)
+    store, learned, told = _learn(data, judge, parts.tuned, parts.rehearsal, settings)
     blend = _carry_over(learned, late, parts.final, settings)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(blend.names, blend.weights, strict=True)))
     model = Hybrid(_scorers(parts.final), blend, late.unmet)
@@ -318,7 +319,7 @@ def _assemble(whole: Path, data: Materials, settings: Settings, parts: Parts, sa
         without = learn.like_cold(without, learned)
         save_blend(without.with_constants(blend.only(rest)), model.cold, whole / "without" / name)
     if parts.control_final:
-        _, shuffled = _learn(early, judge, {**parts.tuned, **parts.control_tuned}, {}, settings)
+        _, shuffled, _ = _learn(data, judge, {**parts.tuned, **parts.control_tuned}, {}, settings)
         shuffled = learn.like_cold(shuffled, learned)
         mixed = {**parts.final, **parts.control_final}
         save_blend(_carry_over(shuffled, late, mixed, settings), model.cold, whole / "control" / "blend")
@@ -327,12 +328,14 @@ def _assemble(whole: Path, data: Materials, settings: Settings, parts: Parts, sa
     epochs = [{"component": n, **line} for n, f in parts.final.items() for line in f.facts["epochs"]]
     (whole / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in epochs), encoding="utf-8")
     hybrid = float(np.mean(learn.ndcg_of(store.logit(learned), store, settings.k)))
-    facts = _facts(data.dataset, data.split, settings, parts, {"users": len(store), "hybrid": hybrid})
+    facts = _facts(data.dataset, data.split, settings, parts, {"users": len(store), "hybrid": hybrid}, told)
     (whole / "metrics.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (whole / "card.md").write_text(render(facts, settings, blend), encoding="utf-8")
 
 
-def _facts(dataset: Dataset, split: Split, settings: Settings, parts: Parts, valid: dict[str, Any]) -> dict[str, Any]:
+def _facts(
+    dataset: Dataset, split: Split, settings: Settings, parts: Parts, valid: dict[str, Any], unmet: dict[str, Any]
+) -> dict[str, Any]:
     """metrics.json: everything that training measured. Validation figures chose the settings, so they flatter."""
     judged = {
         name: {n: f.facts[key] for n, f in parts.tuned.items()} for name, key in (("components", "ndcg"), ("judges", "users"))
@@ -342,69 +345,61 @@ def _facts(dataset: Dataset, split: Split, settings: Settings, parts: Parts, val
         "notes": dataset.notes,
         "split": split.counts(dataset),
         "valid": {"k": settings.k, **valid, **judged},
+        "unmet": unmet,
         "trials": {n: f.facts["trials"] for n, f in parts.tuned.items()},
     }
 
 
 def _learn(
-    early: Dataset, judge: Judge, fitted: Mapping[str, Fitted], rehearsal: Mapping[str, Fitted], settings: Settings
-) -> tuple[Candidates, Blend]:
-    """The candidate store of these components, and the blend learned on it and on the rehearsal of cold items."""
+    data: Materials, judge: Judge, fitted: Mapping[str, Fitted], rehearsed: Mapping[str, Fitted], settings: Settings
+) -> tuple[Candidates, Blend, dict[str, Any]]:
+    """The candidate store of these components, the blend learned on it and on the rehearsal of new items, and facts of that."""
     scorers = _scorers(fitted)
     mu, sigma = constants(scorers, judge.histories, judge.hidden)
     start = Blend(tuple(scorers), mu, sigma, (1.0,) * len(scorers))
     rows = (judge.histories, judge.hidden, judge.truth, judge.met_later)
-    if rehearsal:
-        out = _rehearsed_items(early, settings)
-        raw = _rehearsal_scores(judge, scorers, _scorers(rehearsal), out)
+    if rehearsed:
+        out = rehearsal.players(data.early, rng_of(settings, "rehearsal"))
+        raw = rehearsal.raw_scores(judge.histories, start.names, _scorers(rehearsed), out)
         if "cold" in scorers:  # its scores of real cold items may be too few to tell their spread
             c = list(scorers).index("cold")
             mu = (*mu[:c], float(np.nanmean(raw[..., c])), *mu[c + 1 :])
             sigma = (*sigma[:c], float(np.nanstd(raw[..., c])) or 1.0, *sigma[c + 1 :])
             start = replace(start, mu=mu, sigma=sigma)
-    store = candidates.gather(scorers, start, judge.users, *rows, early.unmet)
+    store = candidates.gather(scorers, start, judge.users, *rows, data.early.unmet)
     blend = learn.fit_blend(store, start, settings.k, judge.held_out)
-    if rehearsal:
-        z, hit = _shown_cold(blend.standardise(raw), judge, out, 2 * settings.k)
-        blend = learn.fit_cold(z, hit, blend, blend.names.index("cold") if "cold" in blend.names else None)
-        blend = replace(blend, cold_shift=blend.cold_shift + settings.cold_boost)
-    return store, blend
+    if not rehearsed:
+        return store, blend, {}
+    blend, told = _learn_cold(data, judge, blend, blend.standardise(raw), settings)
+    return store, blend, told
 
 
-def _rehearsed_items(early: Dataset, settings: Settings) -> NDArray[np.int64]:
-    """A random tenth of the liked items, which play cold."""
-    liked = np.unique(early.interactions.item[early.liked])
-    return np.sort(rng_of(settings, "rehearsal").permutation(liked)[: max(1, len(liked) // 10)])
+def _learn_cold(
+    data: Materials, judge: Judge, blend: Blend, z: NDArray[np.float32], settings: Settings
+) -> tuple[Blend, dict[str, Any]]:
+    """The scale of items that nobody has met, and what it would be if all of them were passed over."""
+    new = {"new": 1.0, "left": 0.0}.get(settings.unmet, _counted_new(data))
+    out = rehearsal.players(data.early, rng_of(settings, "rehearsal"))
+    free = blend.names.index("cold") if "cold" in blend.names else None
+
+    def fitted(share: float) -> Blend:
+        shown = rehearsal.shown(z, out, judge.histories, judge.hidden, judge.truth, 2 * settings.k, share)
+        return learn.fit_cold(shown, blend, free, doubt=DOUBT * share)
+
+    learned, passed_over = fitted(new), fitted(0.0)
+    as_left = {f: getattr(passed_over, f) for f in ("weights", "cold_factors", "cold_shift")}
+    told = {"items": int(data.late.unmet.sum()), "new": new, "cold_shift": learned.cold_shift, "as_left": as_left}
+    return replace(learned, cold_shift=learned.cold_shift + settings.cold_boost), told
 
 
-def _rehearsal_scores(
-    judge: Judge, scorers: Mapping[str, Scorer], rehearsal: Mapping[str, Scorer], out: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Raw scores (n_judges, n_out, n_components) of the items that play cold; NaN but for components refitted without them."""
-    histories = judge.histories.keep(~np.isin(judge.histories.items, out))
-    columns = [
-        rehearsal[n].score(histories, out) if n in rehearsal else np.full((len(histories), len(out)), np.nan, np.float32)
-        for n in scorers
-    ]
-    return np.stack(columns, axis=-1)
+def _counted_new(data: Materials) -> float:
+    """The share of unmet items that is new by their number; 0 where a list is judged by what comes next.
 
-
-def _shown_cold(
-    z: NDArray[np.float32], judge: Judge, out: NDArray[np.int64], n: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Each judge's n best rehearsed items by the sum of z, hidden ones left out: z (pairs, n_components), liked (pairs,)."""
-    place = np.full(judge.truth.n_items, -1)
-    place[out] = np.arange(len(out))
-    score = np.nansum(z, axis=2)
-    seen = place[judge.hidden.items] >= 0
-    score[judge.hidden.rows[seen], place[judge.hidden.items[seen]]] = -np.inf
-    liked = np.zeros(score.shape, bool)
-    seen = place[judge.truth.items] >= 0
-    liked[judge.truth.rows[seen], place[judge.truth.items[seen]]] = True
-    best = top_k(score.astype(np.float32), min(n, score.shape[1]))
-    row, rank = np.nonzero(best >= 0)
-    item = best[row, rank]
-    return z[row, item], liked[row, item]
+    There the validation part is what comes next, for warm and new items alike.
+    """
+    counts = data.split.counts(data.dataset)
+    found = rehearsal.share_new(data.early.unmet, data.late.unmet, counts["test"] / counts["valid"])
+    return 0.0 if data.split.timed else found
 
 
 def _carry_over(learned: Blend, late: Dataset, final: Mapping[str, Fitted], settings: Settings) -> Blend:

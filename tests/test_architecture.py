@@ -28,6 +28,7 @@ LAYERS = [
         "recommend",
         "candidates",
         "learn",
+        "rehearsal",
         "card",
         "browse",
         "cases",
