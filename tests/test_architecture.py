@@ -41,6 +41,7 @@ LAYERS = [
         "catalogue_map",
         "explain",
         "testing",
+        "doctor",
         "feedback",
         "update",
         "overview",
@@ -51,7 +52,7 @@ LAYERS = [
         "new_item",
         "intake",
     },
-    {"cli", "cli_explain", "cli_dashboard", "cli_update", "cli_feedback"},
+    {"cli", "cli_explain", "cli_dashboard", "cli_update", "cli_feedback", "cli_help", "cli_doctor"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 PURE = ("metrics", "rerank", "explain/game", "explain/exact", "explain/explainers")

@@ -15,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from recsys_core import registry
+from recsys_core.errors import UserError
 from recsys_core.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +60,7 @@ def check_command(words: list[str]) -> None:
 
         try:
             build_parser().parse_args(words[1:])
-        except SystemExit:
+        except (SystemExit, UserError):
             raise AssertionError(f"{shlex.join(words)}: the parser refuses it") from None
     elif words[0] == "make":
         targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.M))
