@@ -62,7 +62,7 @@ def _begin_options(add: Add) -> None:
     cli_dashboard.listening(demo)
     text = "Print the script that completes commands, options, runs and files on the tab key."
     examples = [f"{line.partition(';')[0]}" for line in cli_help.INSTALL.values()]
-    add("completion", cli_help.completion, text, *examples).add_argument("shell", choices=tuple(cli_help.INSTALL))
+    add("completion", _completion, text, *examples).add_argument("shell", choices=tuple(cli_help.INSTALL))
 
 
 def _fetch_options(add: Add) -> None:
@@ -222,6 +222,10 @@ def _feedback_options(add: Add) -> None:
     option("--runs", type=Path, default=Path("runs"), help="folder of runs")
     option("--user", required=True, help="user id")
     cli_dashboard.serving(add)
+
+
+def _completion(args: argparse.Namespace) -> None:
+    print(cli_help.script(build_parser(), args.shell))
 
 
 def _fetch(args: argparse.Namespace) -> None:

@@ -14,11 +14,11 @@ from recsys_core.errors import UserError, unknown
 
 START = """Why was this recommended, and what happens if we change it?
 
-Whyrec trains a recommender on your own data, a hybrid of BERT and collaborative filtering, and opens it up: who gets what, why,
-and what would be different. Begin with
+Whyrec trains a recommender on your own data, a hybrid of BERT and collaborative filtering,
+and opens it up: who gets what, why, and what would be different. Begin with
 
   whyrec doctor          is everything here that Whyrec needs, and if not, what to do
-  whyrec demo            MovieLens-100K, fetched, trained and opened in the dashboard; later calls only open it
+  whyrec demo            MovieLens-100K, fetched, trained and opened in the dashboard
   whyrec prepare --help  your own tables; then whyrec train and whyrec dashboard
 """
 TOPICS = {
@@ -36,7 +36,7 @@ class Format(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         told = action.default is None or action.default in (False, "", [], argparse.SUPPRESS) or "default" in (action.help or "")
-        return action.help if told else f"{action.help or ''} (default: %(default)s)".lstrip()
+        return action.help if told else f"{action.help} (default: %(default)s)"
 
 
 class Parser(argparse.ArgumentParser):
@@ -110,13 +110,6 @@ BASH_RUNS = """_whyrec_run_dirs() {
   done
   [[ "$1" == runs/* ]] || compgen -d -- "$1"
 }"""
-
-
-def completion(args: argparse.Namespace) -> None:
-    """Print the script of one shell; its second line says how to install it."""
-    from recsys_core.cli import build_parser
-
-    print(script(build_parser(), args.shell))
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:

@@ -42,6 +42,7 @@ def commands(page: str) -> Iterator[list[str]]:
             words = shlex.split(line, comments=True)
             while words and re.fullmatch(r"\w+=.*", words[0]):  # VARIABLE=value before a command
                 words = words[1:]
+            words = words[: words.index(">")] if ">" in words else words
             if words:
                 yield [words[0].removeprefix(".venv/bin/"), *words[1:]]
 
@@ -79,11 +80,22 @@ def test_commands_are_understood(page: str) -> None:
         check_command(words)
 
 
+@pytest.mark.parametrize("name", subcommands())
+def test_examples_of_help_are_understood(name: str) -> None:
+    lines = (subcommands()[name].epilog or "").splitlines()[1:]
+    assert 1 <= len(lines) <= 3
+    for line in lines:
+        words = shlex.split(line.partition(">")[0], comments=True)
+        assert words[:2] == ["whyrec", name]
+        check_command(words)
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "whyrec train --no-such-flag",
         "whyrec fry ml-100k",
+        "whyrec completion tcsh > file",
         "A=1 .venv/bin/whyrec train \\\n --fast",
         "make tea",
         'pip install ".[tea]"',
