@@ -73,7 +73,9 @@ class Newcomer:
         hidden = ("PYTHONPATH", "VIRTUAL_ENV", "WHYREC_RUNS", "WHYREC_RUN", "MAKEFLAGS")
         self.env = {k: v for k, v in os.environ.items() if k not in hidden} | {"WHYREC_CACHE": str(folder / "cache")}
 
-    def do(self, step: str, command: str, told: Callable[[str], str], *, shown: str = "", where: Path | None = None) -> None:
+    def do(
+        self, step: str, command: str, told: Callable[[str], str], *, shown: str | None = None, where: Path | None = None
+    ) -> None:
         """Run a command in the clone; `told` makes one line of what it printed. `whyrec` and `python` are those of .venv."""
         words = shlex.split(command)
         if words[0] in ("whyrec", "python", "jupyter"):
@@ -86,7 +88,7 @@ class Newcomer:
             failed, output = done.returncode, done.stdout + done.stderr
         except (OSError, subprocess.TimeoutExpired) as error:
             failed, output = 1, str(error)
-        self.note(step, shown or command, time.perf_counter() - started, failed, output, told)
+        self.note(step, command if shown is None else shown, time.perf_counter() - started, failed, output, told)
 
     def note(self, step: str, shown: str, seconds: float, failed: int, output: str, told: Callable[[str], str]) -> None:
         try:
@@ -146,7 +148,8 @@ def hour(new: Newcomer, revision: str) -> None:
     new.do("Demo: fetch, train, judge", "whyrec demo --no-dashboard", line_with("on validation"))
     new.do("Demo again", "whyrec demo --no-dashboard", lambda _: "nothing to do: the run is there")
     new.first_page()
-    new.do("(the CSV of one's own)", shlex.join(["python", "-c", OWN]), lambda _: rows_of(clone), shown="MovieLens-100K, renamed")
+    own = "Tables of one's own (here MovieLens-100K under other names)"
+    new.do(own, shlex.join(["python", "-c", OWN]), lambda _: rows_of(clone), shown="")
     prepare = "whyrec prepare --interactions ratings.csv --items items.csv --map user_id=uid,item_id=movie --threshold 4"
     new.do("Prepare it", f"{prepare} --out data/mine", line_with(" users, "))
     new.do("Train on it", "whyrec train --data data/mine --out runs/mine", line_with("on validation"))
@@ -203,8 +206,8 @@ TEMPLATE = """# The first hour
 
 How long it takes from nothing to a dashboard, and to lists and reasons on one's own data, for somebody who does what the
 [README](../README.md) says and nothing else. `python benchmarks/first_hour.py` wrote this page: it cloned the repository into an
-empty folder, made a fresh environment there and ran each command, with no cache of Whyrec. Packages came from the index and the cache
-that pip has on that machine; over a slow line the installation takes as long as its download does.
+empty folder, made a fresh environment there and ran each command, with no cache of Whyrec. Packages came from the index and the
+cache that pip has on that machine; over a slow line the installation takes as long as its download does.
 
 {verdict}
 
@@ -235,14 +238,17 @@ def page(result: dict[str, Any]) -> str:
     busy = max(result["load_before"], result["load_after"]) > result["cpus"]
     more = {
         "verdict": verdict + (f"Failed: {', '.join(failed)}." if failed else "No step failed."),
-        "rows": "\n".join(
-            f"| {r.step} | `{r.command}` | {clock(r.seconds)} | {'' if r.worked else '**failed**: '}{cell(r.out)} |" for r in rows
-        ),
+        "rows": "\n".join(map(line, rows)),
         "threads": f", OMP_NUM_THREADS={result['threads']}" if result["threads"] else "",
         "busy": f"{load}{': other work on the machine made all of it slower' if busy else ''}.",
         "git": result["git"][:12],
     }
     return TEMPLATE.format(**result | more)
+
+
+def line(row: Row) -> str:
+    typed = f"`{row.command}`" if row.command else ""
+    return f"| {row.step} | {typed} | {clock(row.seconds)} | {'' if row.worked else '**failed**: '}{cell(row.out)} |"
 
 
 def clock(seconds: float) -> str:

@@ -174,16 +174,22 @@ def _unmet(requirement: Requirement) -> str:
 # torch and BERT.
 
 
-def probe() -> subprocess.Popen[str]:
-    """Begin to import torch elsewhere, with the same paths as here."""
+def probe() -> subprocess.Popen[str] | None:
+    """Begin to import torch elsewhere, with the same paths as here. None if no process can be started."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     out = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-P", "-c", PROBE], stdout=out, stderr=out, text=True, env=environment)
+    try:
+        return subprocess.Popen([sys.executable, "-P", "-c", PROBE], stdout=out, stderr=out, text=True, env=environment)
+    except OSError:
+        return None
 
 
 def pytorch(machine: Machine) -> Iterator[Finding]:
     """Which build, where it will compute and why, on how many threads."""
-    assert machine.torch is not None
+    if machine.torch is None:
+        fix = "is there memory left, or a limit of processes (ulimit -u)?"
+        yield Finding("torch", "problem", f"no process can be started to import it ({sys.executable})", fix)
+        return
     try:
         out, err = machine.torch.communicate(timeout=WAIT)
     except subprocess.TimeoutExpired:
