@@ -105,7 +105,8 @@ class Newcomer:
             port = probe.getsockname()[1]
         command = [str(self.clone / ".venv/bin/whyrec"), "dashboard", "--run", "runs/demo", "--port", str(port)]
         started = time.perf_counter()
-        with subprocess.Popen(command, cwd=self.clone, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
+        quiet = subprocess.DEVNULL  # a pipe that nobody reads would keep it from stopping
+        with subprocess.Popen(command, cwd=self.clone, env=self.env, stdout=quiet, stderr=quiet) as server:
             answered = answers(f"http://127.0.0.1:{port}/", server)
             seconds = time.perf_counter() - started
             server.terminate()
@@ -145,14 +146,14 @@ def hour(new: Newcomer, revision: str) -> None:
     new.do("Clone", git, lambda _: f"{len(list(clone.rglob('*.py')))} Python files", shown="git clone ...", where=clone.parent)
     new.do("Install", "make install", lambda _: size_of(clone / ".venv"))
     new.do("Is all there?", "whyrec doctor", last_line)
-    new.do("Demo: fetch, train, judge", "whyrec demo --no-dashboard", line_with("on validation"))
+    new.do("Demo: fetch, train, judge", "whyrec demo --no-dashboard", line_with("hybrid NDCG@"))
     new.do("Demo again", "whyrec demo --no-dashboard", lambda _: "nothing to do: the run is there")
     new.first_page()
     own = "Tables of one's own (here MovieLens-100K under other names)"
     new.do(own, shlex.join(["python", "-c", OWN]), lambda _: rows_of(clone), shown="")
     prepare = "whyrec prepare --interactions ratings.csv --items items.csv --map user_id=uid,item_id=movie --threshold 4"
     new.do("Prepare it", f"{prepare} --out data/mine", line_with(" users, "))
-    new.do("Train on it", "whyrec train --data data/mine --out runs/mine", line_with("on validation"))
+    new.do("Train on it", "whyrec train --data data/mine --out runs/mine", line_with("hybrid NDCG@"))
     new.do("Recommend", "whyrec recommend --run runs/mine --users all --k 10 --out topk.csv", line_with(" rows in "))
     explain = "whyrec explain --run runs/mine --user 1 --item 50 --what-if --html why.html"
     new.do("Explain", explain, lambda _: f"{(clone / 'why.html').stat().st_size / 1e6:.1f} MB of report")
