@@ -85,7 +85,8 @@ class Newcomer:
             done = subprocess.run(
                 words, cwd=where or self.clone, env=self.env, capture_output=True, text=True, timeout=LIMIT, check=False
             )
-            failed, output = done.returncode, done.stdout + done.stderr
+            failed = done.returncode
+            output = done.stdout + done.stderr if failed else done.stdout
         except (OSError, subprocess.TimeoutExpired) as error:
             failed, output = 1, str(error)
         self.note(step, command if shown is None else shown, time.perf_counter() - started, failed, output, told)
