@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import shutil
 import socket
 import subprocess
@@ -32,7 +33,7 @@ EXTRAS = {
     "login": "signing in to the dashboard",
     "notebook": "the notebooks",
 }
-INSTALL = 'python -m pip install -c constraints.txt -e ".[bert]" in the clone of Whyrec'
+CLONE = Path(__file__).parents[1]
 WAIT = 60  # seconds for torch to be imported: a cold disk can take many
 PROBE = """
 import json, torch
@@ -119,7 +120,7 @@ def packages(machine: Machine) -> Iterator[Finding]:
     required = wants()[1][""]
     lacking = [told for r in required if (told := _unmet(r))]
     for told in lacking:
-        yield Finding("packages", "problem", told, INSTALL)
+        yield Finding("packages", "problem", told, install("bert"))
     if not lacking:
         told = ", ".join(f"{name} {_version(name)}" for name in ("numpy", "scipy", "pandas", "transformers", "streamlit"))
         yield Finding("packages", "ok", f"{len(required)} required, all in the allowed range: {told}, ...")
@@ -131,13 +132,20 @@ def extras(machine: Machine) -> Iterator[Finding]:
         wanted = wants()[1].get(extra, [])
         lacking = [told for r in wanted if (told := _unmet(r))]
         if lacking:
-            fix = f'python -m pip install -c constraints.txt -e ".[{extra}]" in the clone of Whyrec'
-            yield Finding("extra", "note", f"{extra}, for {use}: {'; '.join(lacking)}", fix)
+            yield Finding("extra", "note", f"{extra}, for {use}: {'; '.join(lacking)}", install(extra))
         elif wanted:
             yield Finding("extra", "ok", f"{extra}, for {use}: {', '.join(f'{r.name} {_version(r.name)}' for r in wanted)}")
 
 
-def wants(file: Path = Path(__file__).parents[1] / "pyproject.toml") -> tuple[str, dict[str, list[Requirement]]]:
+def install(extra: str) -> str:
+    """The command that brings what is required, and an extra, into this environment."""
+    pip = f"{shlex.quote(sys.executable)} -m pip install"
+    if (CLONE / "constraints.txt").is_file():
+        return f'cd {shlex.quote(str(CLONE))} && {pip} -c constraints.txt -e ".[{extra}]"'
+    return f'{pip} "whyrec[{extra}]"'
+
+
+def wants(file: Path = CLONE / "pyproject.toml") -> tuple[str, dict[str, list[Requirement]]]:
     """Range of Python; requirements by extra, "" for those that all need. Of a clone as it is now, which may have moved on since
     it was installed; else of the installed package."""
     project = tomllib.loads(file.read_text("utf-8"))["project"] if file.is_file() else {}
@@ -200,7 +208,7 @@ def pytorch(machine: Machine) -> Iterator[Finding]:
     if machine.torch.returncode:
         ended = f"its import ended with exit code {machine.torch.returncode}"
         told = next((line for line in reversed(err.splitlines()) if line.strip()), ended)
-        yield Finding("torch", "problem", f"cannot be imported: {told.strip()[:200]}", f"install it again: {INSTALL}")
+        yield Finding("torch", "problem", f"cannot be imported: {told.strip()[:200]}", f"install it again: {install('bert')}")
         return
     yield from _torch(json.loads(out.splitlines()[-1]))
 
@@ -238,7 +246,7 @@ def bert(machine: Machine) -> Iterator[Finding]:
         size = (folder / "model.safetensors").stat().st_size / 1e6
         yield Finding("bert", "ok", f"the packaged encoder minilm, {size:.0f} MB, checksum as published")
     except UserError as error:
-        yield Finding("bert", "problem", str(error), "or train without BERT: --set components=popularity,ease")
+        yield Finding("bert", "problem", str(error), f"{install('bert')}, or train with --set components=popularity,ease")
     flags = [n for n in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(n, "").upper() in ("1", "TRUE", "YES", "ON")]
     hub = f"is not asked ({' and '.join(flags)} set)" if flags else "may be asked, for other encoders only"
     yield Finding("bert", "ok", f"the model hub {hub}; minilm needs no network")
