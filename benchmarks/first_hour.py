@@ -50,7 +50,7 @@ os.environ["WHYREC_RUNS"] = "runs"
 file = Path(next(iter(find_spec("dashboard").submodule_search_locations))) / "app.py"
 app = AppTest.from_file(str(file), default_timeout=300).run()
 assert not app.exception, app.exception
-print(f"{app.title[0].value!r}, {len(app.get('plotly_chart'))} charts, {len(app.metric)} figures")
+print(f"{app.title[0].value}: drawn, with {len(app.get('plotly_chart'))} chart(s) and no exception")
 """
 
 
