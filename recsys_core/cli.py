@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys_core import __version__, cli_dashboard
+from recsys_core import __version__, cli_dashboard, cli_doctor, cli_help
+from recsys_core.cli_help import Add, Parser
 from recsys_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,16 +19,19 @@ if TYPE_CHECKING:
     from recsys_core.data import Dataset, Interactions
 
 HIDES, HIDE_DEFAULT = ("met", "liked"), "(default: as the run was trained)"
-Add = Callable[..., argparse.ArgumentParser]  # (name, function, help, example) -> the command's parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. 0 = done, 2 = the input was wrong (one line on stderr says the fix), 130 = interrupted."""
+    """Run one command. 0 = done, 1 = `doctor` found what blocks, 2 = the input was wrong (one line on stderr says the fix),
+    130 = interrupted."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two spinning torch threads beside another process are 30 times slower
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    args = build_parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"]:  # whyrec help train
+        words = [*words[1:2], "--help"]
     try:
-        args.command(args)
+        args = build_parser().parse_args(words or ["--help"])
+        return args.command(args) or 0
     except UserError as error:
         print(f"whyrec: {error}", file=sys.stderr)
         return 2
@@ -39,148 +43,169 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All commands and options; every command's help ends with an example."""
-    parser = argparse.ArgumentParser(prog="whyrec", description="Why was this recommended, and what happens if we change it?")
+def build_parser() -> Parser:
+    """All commands and options; every command's help ends with examples."""
+    parser = Parser(prog="whyrec")
     parser.add_argument("--version", action="version", version=f"whyrec {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(name: str, run: Callable[[argparse.Namespace], None], text: str, example: str) -> argparse.ArgumentParser:
-        form = argparse.RawDescriptionHelpFormatter
-        command = commands.add_parser(name, help=text, description=text, epilog=f"example:\n  {example}", formatter_class=form)
-        command.set_defaults(command=run)
-        return command
-
-    for options in (_fetch_options, _prepare_options, _train_options, _recommend_options, _explain_options, _evaluate_options):
+    add = parser.commands()
+    for options in (_begin_options, _fetch_options, _prepare_options, _train_options, _recommend_options, _explain_options,
+                    _evaluate_options, _compare_options, _update_options, _feedback_options):  # fmt: skip
         options(add)
-    _compare_options(add)
-    _update_options(add)
-    _feedback_options(add)
-    _demo_options(add)
     return parser
 
 
+def _begin_options(add: Add) -> None:
+    cli_doctor.options(add)
+    demo = add("demo", _demo, "Fetch MovieLens-100K, train, and open the dashboard; reuses what is there.", "whyrec demo",
+               "whyrec demo --no-dashboard       # train and judge only", "whyrec demo --port 8600")  # fmt: skip
+    demo.add_argument("--no-dashboard", action="store_true", help="stop after training and evaluating")
+    cli_dashboard.listening(demo)
+    text = "Print the script that completes commands, options, runs and files on the tab key."
+    examples = [f"{line.partition(';')[0]}" for line in cli_help.INSTALL.values()]
+    add("completion", _completion, text, *examples).add_argument("shell", choices=tuple(cli_help.INSTALL))
+
+
 def _fetch_options(add: Add) -> None:
-    fetch = add("fetch", _fetch, "Bring a public data set, checksums verified.", "whyrec fetch ml-100k --out data/ml-100k")
+    examples = "whyrec fetch ml-100k", "whyrec fetch ml-1m --out data/movies"
+    fetch = add("fetch", _fetch, "Bring a public data set, checksums verified.", *examples)
     fetch.add_argument("name", help="ml-100k, ml-latest-small, ml-1m or ml-25m")
-    fetch.add_argument("--out", type=Path, help="folder to make (default data/NAME)")
+    fetch.add_argument("--out", type=Path, help="folder to make (default: data/NAME)")
 
 
 def _prepare_options(add: Add) -> None:
-    example = "whyrec prepare --interactions ratings.csv --items movies.csv --map user_id=uid --threshold 4 --out data/mine"
-    prepare = add("prepare", _prepare, "Read your own tables, check them, and write a prepared data folder.", example)
-    option = prepare.add_argument
-    option(
-        "--interactions", type=Path, required=True, metavar="FILE", help="CSV, TSV or Parquet: user_id, item_id [, value, time]"
+    examples = (
+        "whyrec prepare --interactions ratings.csv --items movies.csv --threshold 4 --out data/mine",
+        "whyrec prepare --interactions clicks.parquet --map user_id=uid,item_id=sku --duplicates sum --out data/shop",
+        "whyrec prepare --interactions r.csv --items m.csv --map items.item_id=movie --text title,plot --out data/films",
     )
-    option("--items", type=Path, metavar="FILE", help="item_id, title and any attributes")
-    option("--users", type=Path, metavar="FILE", help="user_id and any attributes")
+    prepare = add("prepare", _prepare, "Read your own tables, check them, and write a prepared data folder.", *examples)
+    table = prepare.add_argument_group("tables").add_argument
+    told = "CSV, TSV or Parquet: user_id, item_id [, value, time]"
+    table("--interactions", type=Path, required=True, metavar="FILE", help=told)
+    table("--items", type=Path, metavar="FILE", help="item_id, title and any attributes")
+    table("--users", type=Path, metavar="FILE", help="user_id and any attributes")
+    table("--out", type=Path, required=True, help="folder to make")
+    column = prepare.add_argument_group("columns").add_argument
     mapping = "names of your columns; items.item_id=movie for one file alone; time=- for none"
-    option("--map", nargs="+", action="extend", default=[], metavar="NAME=COLUMN,...", dest="mapping", help=mapping)
-    option("--text", metavar="COLUMNS", help="item columns that make the text, comma-separated")
-    option("--lists", metavar="COLUMNS", help="list-valued item columns, comma-separated")
-    option("--separator", help="between the entries of list-valued columns (default: as found)")
-    option(
-        "--attributes",
-        metavar="COLUMNS",
-        help="item columns kept as attributes, comma-separated (default: all that are not prose)",
-    )
+    column("--map", nargs="+", action="extend", default=[], metavar="NAME=COLUMN,...", dest="mapping", help=mapping)
+    column("--text", metavar="COLUMNS", help="item columns that make the text, comma-separated")
+    column("--lists", metavar="COLUMNS", help="list-valued item columns, comma-separated")
+    column("--separator", help="between the entries of list-valued columns (default: as found)")
+    told = "item columns kept as attributes, comma-separated (default: all that are not prose)"
+    column("--attributes", metavar="COLUMNS", help=told)
+    option = prepare.add_argument_group("reading").add_argument
     option("--threshold", type=float, help="a value at or above it is a like; leave out for implicit data")
     option("--delimiter", help="column separator (default: by file name)")
-    option("--encoding", default="utf-8", help="of text files (default utf-8)")
+    option("--encoding", default="utf-8", help="of text files")
     option("--duplicates", choices=("error", "last", "sum"), default="error", help="what to do with a repeated (user, item)")
     option("--unknown-items", choices=("error", "keep", "drop"), default="error", help="interactions with items not in --items")
-    option("--out", type=Path, required=True, help="folder to make")
 
 
 def _train_options(add: Add) -> None:
-    example = "whyrec train --data data/ml-100k --out runs/a --split random --seed 0"
-    option = add("train", _train, "Train the hybrid into a new run directory.", example).add_argument
+    examples = (
+        "whyrec train --data data/ml-100k --out runs/a",
+        "whyrec train --data data/mine --out runs/mine --split leave-last --seed 1",
+        "whyrec train --data data/mine --out runs/quick --config configs/quick.toml --set ease.reg=300",
+    )
+    train = add("train", _train, "Train the hybrid into a new run directory.", *examples)
+    option = train.add_argument
     option("--data", type=Path, required=True, help="a folder of a known format or a prepared one")
     option("--out", type=Path, required=True, help="run directory to make")
-    option("--config", type=Path, help="TOML file; see configs/")
-    settings = "e.g. k=20 ease.reg=100 components=ease,bert"
-    option("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="assignments", help=settings)
-    option("--split", help="random, leave-last, time or cold-items")
-    option("--test", type=Path, help="judge on this table instead of a split")
-    option("--seed", type=int)
-    option("--device", choices=("auto", "cpu", "cuda", "mps"))
     option("--resume", action="store_true", help="go on with an interrupted training")
+    option = train.add_argument_group("settings").add_argument
+    option("--config", type=Path, metavar="FILE", help="TOML; configs/ has some, and default.toml every key")
+    settings = "over those of --config, e.g. k=20 ease.reg=100 components=ease,bert"
+    option("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="assignments", help=settings)
+    option("--seed", type=int, help="of all that is random (default: that of the settings, 0)")
+    option("--device", choices=("auto", "cpu", "cuda", "mps"), help="where BERT runs (default: auto, the fastest there is)")
+    option = train.add_argument_group("judging").add_argument
+    option("--split", help="random, leave-last, time or cold-items (default: that of the settings, random)")
+    option("--test", type=Path, metavar="FILE", help="judge on this table instead of a split")
 
 
 def _recommend_options(add: Add) -> None:
-    example = "whyrec recommend --run runs/a --users all --k 10 --out topk.csv"
-    option = add("recommend", _recommend, "Write top-K lists.", example).add_argument
-    option("--run", type=Path, required=True, help="run directory")
+    examples = (
+        "whyrec recommend --run runs/demo --users 196 --k 10",
+        "whyrec recommend --run runs/demo --users all --out topk.csv",
+        "whyrec recommend --run runs/demo --users 196 --weights bert=1,popularity=0",
+    )
+    recommend = add("recommend", _recommend, "Write top-K lists.", *examples)
+    recommend.add_argument("--run", type=Path, required=True, help="run directory")
+    option = recommend.add_argument_group("for whom (one of the two)").add_argument
     option("--users", help="all, or ids separated by commas")
-    option("--history", type=Path, help="a table with a column item_id, oldest first: recommend for this history instead")
-    option("--k", type=int, default=10)
+    option("--history", type=Path, metavar="FILE", help="a table with a column item_id, oldest first: as if it were a user")
+    option = recommend.add_argument_group("lists").add_argument
+    option("--k", type=int, default=10, help="length of each list")
     option("--weights", help="e.g. ease=1,bert=0.5; the others keep what was learned")
     option("--hide", choices=HIDES, help=f"what lists leave out {HIDE_DEFAULT}; a --history is left out in any case")
+    option = recommend.add_argument_group("output").add_argument
     option("--out", type=Path, help=".csv or .parquet (default: print)")
     option("--json", action="store_true", help="print JSON rows")
 
 
 def _explain_options(add: Add) -> None:
-    example = "whyrec explain --run runs/a --user 196 --item 242 --question history"
-    option = add("explain", _explain, "Say why an item stands where it does in a user's list.", example).add_argument
-    option("--run", type=Path, required=True, help="run directory")
-    option("--user", help="user id")
-    option("--item", help="item id; leave out with --top, --pairs or --scoreboard")
-    option("--question", default="history", help="history, components, words or attributes (default history)")
-    option("--method", default="", help="exact, shap, lime, loo, ig, ... (default: exact where it can be had, else shap)")
-    option("--budget", type=int, default=100, help="model evaluations of a sampled method (default 100)")
-    option("--seconds", type=float, help="time limit of a sampled method")
-    option("--seed", type=int, default=0)
-    option("--k", type=int, default=10, help="length of the list that what-ifs are about (default 10)")
-    option("--weights", help="e.g. ease=1,bert=0.5; the others keep what was learned")
-    option(
-        "--external",
-        metavar="NAME=FILE",
-        help="a table user_id,item_id,score as one more component, weight 1 unless in --weights",
+    examples = (
+        "whyrec explain --run runs/demo --user 196 --item 50 --what-if",
+        "whyrec explain --run runs/demo --user 196 --item 50 --question words --html why.html",
+        "whyrec explain --run runs/demo --user 196 --top --out why.csv",
     )
-    option("--language", default="en", help="of the sentence, the what-ifs and the report: en or zh")
-    option("--hide", choices=HIDES, help=f"what lists leave out {HIDE_DEFAULT}; for one --item")
-    option("--what-if", action="store_true", help="also: the smallest change that takes the item out of the list, or into it")
+    explain = add("explain", _explain, "Say why an item stands where it does in a user's list.", *examples)
+    explain.add_argument("--run", type=Path, required=True, help="run directory")
+    option = explain.add_argument_group("what (--item, --top, --pairs or --scoreboard)").add_argument
+    option("--user", help="user id")
+    option("--item", help="item id")
     option("--top", action="store_true", help="explain the user's whole top-k")
     option("--pairs", type=Path, metavar="FILE", help="a table user_id,item_id: explain each pair")
     option("--scoreboard", action="store_true", help="measure how faithful every method is on a sample of users; kept in the run")
-    option("--users", type=int, default=100, help="users of the scoreboard (default 100)")
+    option("--users", type=int, default=100, help="users of the scoreboard")
+    option = explain.add_argument_group("how").add_argument
+    option("--question", default="history", help="history, components, words or attributes")
+    option("--method", default="", help="exact, shap, lime, loo, ig, ... (default: exact where it can be had, else shap)")
+    option("--budget", type=int, default=100, help="model evaluations of a sampled method")
+    option("--seconds", type=float, help="time limit of a sampled method (default: none)")
+    option("--seed", type=int, default=0, help="of what is sampled")
+    option("--what-if", action="store_true", help="also: the smallest change that takes the item out of the list, or into it")
+    option("--k", type=int, default=10, help="length of the list that what-ifs are about")
+    option("--hide", choices=HIDES, help=f"what lists leave out {HIDE_DEFAULT}; for one --item")
+    option("--weights", help="e.g. ease=1,bert=0.5; the others keep what was learned")
+    told = "a table user_id,item_id,score as one more component, weight 1 unless in --weights"
+    option("--external", metavar="NAME=FILE", help=told)
+    option = explain.add_argument_group("output").add_argument
+    option("--language", default="en", help="of the sentence, the what-ifs and the report: en or zh")
     option("--out", type=Path, help="of --top and --pairs: .csv or .parquet (default: print)")
     option("--json", action="store_true", help="print JSON")
     option("--html", type=Path, metavar="FILE", help="write a report that opens offline")
 
 
 def _evaluate_options(add: Add) -> None:
-    example = "whyrec evaluate --run runs/a --k 10 --segments gender,activity"
-    option = add("evaluate", _evaluate, "Judge a run on its test set; the run counts how often.", example).add_argument
+    examples = "whyrec evaluate --run runs/demo", "whyrec evaluate --run runs/demo --k 20 --segments gender,activity --json"
+    option = add("evaluate", _evaluate, "Judge a run on its test set; the run counts how often.", *examples).add_argument
     option("--run", type=Path, required=True, help="run directory")
-    option("--test", type=Path, help="judge on this table instead of the run's own test part")
-    option("--k", type=int, default=10)
+    option("--test", type=Path, metavar="FILE", help="judge on this table instead of the run's own test part")
+    option("--k", type=int, default=10, help="length of the lists that are judged")
     option("--hide", choices=HIDES, help=f"what lists leave out {HIDE_DEFAULT}")
-    option("--segments", default="", help="user columns or activity, comma-separated")
+    option("--segments", default="", help="user columns or activity, comma-separated: the same for each group")
     option("--json", action="store_true", help="print JSON rows")
 
 
 def _compare_options(add: Add) -> None:
-    example = "whyrec compare --runs runs/a runs/b"
-    option = add("compare", _compare, "Paired differences between runs on one test set.", example).add_argument
+    examples = "whyrec compare --runs runs/a runs/b", "whyrec compare --runs runs/a runs/b runs/c --k 20 --json"
+    option = add("compare", _compare, "Paired differences between runs on one test set.", *examples).add_argument
     option("--runs", type=Path, nargs="+", required=True, help="the first is what the others are compared with")
-    option("--k", type=int, default=10)
+    option("--k", type=int, default=10, help="length of the lists that are judged")
     option("--json", action="store_true", help="print JSON rows")
 
 
 def _update_options(add: Add) -> None:
-    example = "whyrec update --run runs/a --interactions new.csv --out runs/b"
-    option = add(
-        "update", _update, "Bring new events into a new run without training anew; the old run stays.", example
-    ).add_argument
+    examples = "whyrec update --run runs/a --interactions new.csv --out runs/b", "whyrec update --run runs/a --feedback"
+    text = "Bring new events into a new run without training anew; the old run stays."
+    option = add("update", _update, text, *examples).add_argument
     option("--run", type=Path, required=True, help="run directory to go out from")
     option("--interactions", type=Path, metavar="FILE", help="new events of known or new users on known items")
     mapping = "names of your columns, as in prepare"
     option("--map", nargs="+", action="extend", default=[], metavar="NAME=COLUMN,...", dest="mapping", help=mapping)
     option("--feedback", action="store_true", help="take the likes and dislikes that were given in the dashboard")
-    option("--epochs", type=int, default=3, help="of factors and bert, from what they have learned (default 3)")
+    option("--epochs", type=int, default=3, help="of factors and bert, from what they have learned")
     option("--out", type=Path, help="run directory to make (default: the next free name, a-2 for a)")
     option("--json", action="store_true", help="print JSON")
 
@@ -188,21 +213,19 @@ def _update_options(add: Add) -> None:
 def _feedback_options(add: Add) -> None:
     from recsys_core.cli_feedback import feedback, forget
 
-    example = "whyrec feedback --runs runs --export feedback.csv"
-    option = add("feedback", feedback, "Count and export what people said in the dashboard.", example).add_argument
-    option("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
+    examples = "whyrec feedback", "whyrec feedback --runs runs --export feedback.csv"
+    option = add("feedback", feedback, "Count and export what people said in the dashboard.", *examples).add_argument
+    option("--runs", type=Path, default=Path("runs"), help="folder of runs")
     option("--export", type=Path, metavar="FILE", help=".csv: every row, cells that a spreadsheet would run guarded")
-    example = "whyrec forget --runs runs --user 196"
-    option = add("forget", forget, "Remove what was recorded of a user, and explanations kept of them.", example).add_argument
-    option("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
+    text = "Remove what was recorded of a user, and explanations kept of them."
+    option = add("forget", forget, text, "whyrec forget --runs runs --user 196").add_argument
+    option("--runs", type=Path, default=Path("runs"), help="folder of runs")
     option("--user", required=True, help="user id")
+    cli_dashboard.serving(add)
 
 
-def _demo_options(add: Add) -> None:
-    cli_dashboard.serving(add("dashboard", cli_dashboard.dashboard, "Open the dashboard in a browser.", cli_dashboard.EXAMPLE))
-    demo = add("demo", _demo, "Fetch MovieLens-100K, train, and open the dashboard; reuses what is there.", "whyrec demo")
-    demo.add_argument("--no-dashboard", action="store_true", help="stop after training and evaluating")
-    cli_dashboard.listening(demo)
+def _completion(args: argparse.Namespace) -> None:
+    print(cli_help.script(build_parser(), args.shell))
 
 
 def _fetch(args: argparse.Namespace) -> None:

@@ -13,32 +13,32 @@ from pathlib import Path
 from threading import Thread
 from typing import NoReturn
 
+from recsys_core.cli_help import Add
 from recsys_core.errors import UserError
 
-EXAMPLE = "whyrec dashboard --run runs/a --port 8501"
+EXAMPLES = "whyrec dashboard", "whyrec dashboard --run runs/demo --port 8600", "whyrec dashboard --runs runs --read-only"
+PORT = 8501
 UPLOAD = 200  # megabytes, of each file on the page Data
 LOGIN = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")  # what [auth] must hold
 
 
-def serving(parser: argparse.ArgumentParser) -> None:
-    """Options of `whyrec dashboard`."""
+def serving(add: Add) -> None:
+    """The command `whyrec dashboard` and its options."""
+    parser = add("dashboard", dashboard, "Open the dashboard in a browser.", *EXAMPLES)
     option = parser.add_argument
     option("--run", type=Path, help="run to open first (default: the newest under --runs)")
-    option("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
+    option("--runs", type=Path, default=Path("runs"), help="folder of runs")
+    listening(parser)
+    option = parser.add_argument_group("for others, see docs/deploy.md").add_argument
     option("--read-only", action="store_true", help="nothing can be saved, uploaded or trained in the browser")
     option("--base-path", default="", metavar="PATH", help="path under which a web server passes it on, such as /whyrec")
-    option(
-        "--login",
-        type=Path,
-        metavar="FILE",
-        help="TOML file with an [auth] table: only those who sign in by OpenID Connect come in",
-    )
-    listening(parser)
+    told = "TOML with an [auth] table: only those who sign in by OpenID Connect come in"
+    option("--login", type=Path, metavar="FILE", help=told)
 
 
 def listening(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=8501)
-    parser.add_argument("--address", default="127.0.0.1", help="interface to listen on (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=PORT, help="of the server")
+    parser.add_argument("--address", default="127.0.0.1", help="interface to listen on; 127.0.0.1 is this machine alone")
 
 
 def dashboard(args: argparse.Namespace) -> None:

@@ -42,6 +42,7 @@ LAYERS = [
         "catalogue_map",
         "explain",
         "testing",
+        "doctor",
         "feedback",
         "update",
         "overview",
@@ -52,7 +53,7 @@ LAYERS = [
         "new_item",
         "intake",
     },
-    {"cli", "cli_explain", "cli_dashboard", "cli_update", "cli_feedback"},
+    {"cli", "cli_explain", "cli_dashboard", "cli_update", "cli_feedback", "cli_help", "cli_doctor"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 PURE = ("metrics", "rerank", "explain/game", "explain/exact", "explain/explainers")
@@ -290,7 +291,8 @@ def test_importing_is_cheap() -> None:
 
 
 def test_command_line_starts_fast() -> None:
-    assert loaded("import recsys_core.cli", "torch", "transformers", "streamlit", "sklearn", "plotly") == []
+    help_ = "from recsys_core.cli import build_parser\nbuild_parser().format_help()"
+    assert loaded(help_, "numpy", "torch", "transformers", "streamlit", "sklearn", "plotly", "shtab", "packaging") == []
 
 
 def test_loaded_sees_what_is_loaded() -> None:

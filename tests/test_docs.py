@@ -15,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from recsys_core import registry
+from recsys_core.errors import UserError
 from recsys_core.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +42,7 @@ def commands(page: str) -> Iterator[list[str]]:
             words = shlex.split(line, comments=True)
             while words and re.fullmatch(r"\w+=.*", words[0]):  # VARIABLE=value before a command
                 words = words[1:]
+            words = words[: words.index(">")] if ">" in words else words
             if words:
                 yield [words[0].removeprefix(".venv/bin/"), *words[1:]]
 
@@ -59,7 +61,7 @@ def check_command(words: list[str]) -> None:
 
         try:
             build_parser().parse_args(words[1:])
-        except SystemExit:
+        except (SystemExit, UserError):
             raise AssertionError(f"{shlex.join(words)}: the parser refuses it") from None
     elif words[0] == "make":
         targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.M))
@@ -78,11 +80,22 @@ def test_commands_are_understood(page: str) -> None:
         check_command(words)
 
 
+@pytest.mark.parametrize("name", subcommands())
+def test_examples_of_help_are_understood(name: str) -> None:
+    lines = (subcommands()[name].epilog or "").splitlines()[1:]
+    assert 1 <= len(lines) <= 3
+    for line in lines:
+        words = shlex.split(line.partition(">")[0], comments=True)
+        assert words[:2] == ["whyrec", name]
+        check_command(words)
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "whyrec train --no-such-flag",
         "whyrec fry ml-100k",
+        "whyrec completion tcsh > file",
         "A=1 .venv/bin/whyrec train \\\n --fast",
         "make tea",
         'pip install ".[tea]"',
@@ -218,6 +231,9 @@ def test_requirements_are_pinned() -> None:
     project = PYPROJECT["project"]
     for text in [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]:
         requirement = Requirement(text)
+        if requirement.name == project["name"]:  # an extra that takes in another of our own
+            assert requirement.extras <= set(project["optional-dependencies"]), f"{text}: no such extra"
+            continue
         assert requirement.name in pins, f"{text}: no pin in constraints.txt"
         assert requirement.specifier.contains(pins[requirement.name]), f"{text}: constraints.txt has {pins[requirement.name]}"
 

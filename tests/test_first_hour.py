@@ -1,0 +1,52 @@
+"""docs/first-hour.md is what its script makes of the measured results."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("first_hour", ROOT / "benchmarks" / "first_hour.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_what_was_measured(script: ModuleType) -> None:
+    result = json.loads(script.RESULTS.read_text("utf-8"))
+    assert script.PAGE.read_text("utf-8") == script.page(result)
+    assert all(row["worked"] for row in result["steps"])
+
+
+def test_the_page_follows_the_results(script: ModuleType) -> None:
+    result = json.loads(script.RESULTS.read_text("utf-8"))
+    other = copy.deepcopy(result)
+    other["steps"][1] |= {"seconds": 60 * 7.5, "worked": False, "out": "a | <b>"}
+    page = script.page(other)
+    assert "| 7.5 min | **failed**: a \\| &lt;b> |" in page
+    assert f"Failed: {other['steps'][1]['step']}." in page
+    assert "failed" not in script.page(result).split("## If")[0]
+
+
+def test_a_step_that_fails_is_a_row_and_the_next_goes_on(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "whyrec").mkdir()
+    new = script.Newcomer(tmp_path)
+    new.do("a", "python3 -c \"print('done'); print()\"", script.last_line)
+    new.do("b", "python3 -c \"import sys; sys.exit('no room')\"", script.last_line)
+    new.do("c", "no-such-program", script.last_line)
+    new.do("d", 'python3 -c "print(1)"', script.line_with("users"))
+    assert [(row.step, row.worked) for row in new.rows] == [("a", True), ("b", False), ("c", False), ("d", False)]
+    assert [row.out for row in new.rows][:2] == ["done", "no room"]
