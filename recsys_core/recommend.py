@@ -74,7 +74,7 @@ class Recommendations:
         ]
         more = f"{len(frame) - len(cut):,} more rows: .frame() has them all" if len(frame) > len(cut) else ""
         table = show.table(("user", "rank", "item", "title", "probability", "parts of the log-odds"), rows)
-        return show.page(f"Recommendations for {len(self.items):,} histories", show.legend(self.names), table, more)
+        return show.page(f"Recommendations, top {self.items.shape[1]}", show.legend(self.names), table, more)
 
 
 def recommend(model: Hybrid, histories: Histories, hidden: Histories, *, k: int) -> Recommendations:
@@ -101,18 +101,26 @@ def _gather(model: Hybrid, z: Scores, logit: Scores, items: NDArray[np.int64]) -
 
 
 def lists_of(
-    run: Run, users: Iterable[str] | None, *, k: int = 10, weights: Mapping[str, float] | None = None, hide_as: str | None = None
+    run: Run,
+    users: Iterable[str] | None,
+    *,
+    k: int = 10,
+    weights: Mapping[str, float] | None = None,
+    hide_as: str | None = None,
+    model: Hybrid | None = None,
 ) -> Recommendations:
     """Lists for external user ids of a run (None: all), with their names; a notebook shows them as a table.
 
     Args:
         weights: by component, in place of learned ones.
         hide_as: what lists leave out, "met" or "liked"; None takes the run's own convention.
+        model: another one on the same items, such as `foreign.beside` makes; None: the run's own.
 
     Raises UserError for an unknown user or component, or a k below 1.
     """
     codes = np.arange(len(run.dataset.users)) if users is None else run.dataset.users.codes(users, "user")
-    lists = recommend(run.model.with_weights(weights or {}), run.histories[codes], run.hidden_by(hide_as)[codes], k=k)
+    chosen = (model or run.model).with_weights(weights or {})
+    lists = recommend(chosen, run.histories[codes], run.hidden_by(hide_as)[codes], k=k)
     return _named(lists, run, run.dataset.users.ids[codes])
 
 

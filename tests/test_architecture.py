@@ -50,6 +50,7 @@ LAYERS = [
         "whatif",
         "new_item",
         "intake",
+        "ready",
     },
     {"cli", "cli_explain", "cli_dashboard", "cli_update", "cli_feedback"},
 ]
