@@ -320,7 +320,7 @@ class Dataset:
         """Counts, what reading dropped, and the first items, for notebooks; all text escaped."""
         told = self.summary()
         counts = {key.replace("_", " "): told[key] for key in ("users", "items", "interactions", "likes", "items_with_text")}
-        liked = "every interaction" if self.threshold is None else f"value at least {self.threshold:g}"
+        liked = "every interaction" if self.threshold is None else f"a value of {self.threshold:g} or more"
         head, texts = self.catalog.frame.iloc[:SHOWN], [_cut(t) for t in self.catalog.texts[:SHOWN]]
         more = [[", ".join(map(str, values)) for values in head[name]] for name in told["attributes"]]
         likes = np.bincount(self.interactions.item[self.liked], minlength=len(self.items)).tolist()

@@ -256,10 +256,12 @@ def as_html(explanation: Explanation, most: int = 20) -> str:
     e, frame = explanation, explanation.frame()
     large = frame["contribution"].abs().nlargest(most).index
     shown, rest = frame[frame.index.isin(large)], frame[~frame.index.isin(large)]
-    pairs = [(str(n), float(v)) for n, v in zip(shown["label"], shown["contribution"], strict=True)]
-    pairs += [(f"{len(rest)} others", float(rest["contribution"].sum()))] if len(rest) else []
     widest = float(frame["contribution"].abs().max()) if len(frame) else 0.0
-    rows = [("base", show.signed(e.base), ""), *((name, show.signed(v), show.bar(v, widest)) for name, v in pairs)]
+    rows = [("base", show.signed(e.base), "")]
+    for name, value in zip(shown["label"], shown["contribution"].astype(float), strict=True):
+        rows.append((str(name), show.signed(value), show.bar(value, widest)))
+    if len(rest):  # no bar: that of many players at once would dwarf theirs
+        rows.append((f"{len(rest)} others", show.signed(float(rest["contribution"].sum())), ""))
     trust = [f"gap {e.gap:+.1e}", f"{e.evaluations} evaluations", f"{e.seconds:.2f} s"]
     trust[1:1] = [f"R² {e.fidelity:.2f}"] if np.isfinite(e.fidelity) else []
     head = f"{e.title or e.item or e.question}: {e.output:+.3f} log-odds, probability {e.probability:.1%}"

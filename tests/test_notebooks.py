@@ -1,0 +1,153 @@
+"""The notebooks: kept without outputs, run from the first to the last cell, and exported to pages that open offline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import TINY
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from notebooks import PATHS, PLOT, ROOT, assignments, executed, faults, outputs, page, parameters, printed, read, with_parameters
+
+NAMES = [path.stem for path in PATHS]
+QUICK = 'components = ["popularity", "item_knn", "ease"]\ntune = false\ncontrol = false\n'
+ML_100K = ROOT / "data" / "ml-100k"
+
+
+def in_folder(name: str, folder: Path, *, data: Path, config: Path, seconds: int) -> NotebookNode:
+    """One notebook, executed in a folder of its own."""
+    values = {"DATA": str(data), "RUNS": str(folder / "runs"), "OUT": str(folder / "tables"), "CONFIG": str(config)}
+    return executed(with_parameters(read(ROOT / "notebooks" / f"{name}.ipynb"), values), folder, seconds)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], NotebookNode]:
+    """A notebook by name, executed once on data/tiny."""
+    made: dict[str, NotebookNode] = {}
+
+    def one(name: str) -> NotebookNode:
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            (folder / "quick.toml").write_text(QUICK, "utf-8")
+            made[name] = in_folder(name, folder, data=TINY, config=folder / "quick.toml", seconds=300)
+        return made[name]
+
+    return one
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_kept_clean(path: Path) -> None:
+    nbformat.validate(read(path))
+    assert not faults(read(path))
+
+
+def clean() -> NotebookNode:
+    first = new_code_cell("A = 1  # a setting\nB = 'x'", id="first", metadata={"tags": ["parameters"]})
+    return new_notebook(cells=[new_markdown_cell("words", id="words"), first, new_code_cell("A", id="second")])
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda n: n.cells[2].update(execution_count=1), "second: outputs"),
+        (lambda n: n.cells[2].outputs.append(nbformat.v4.new_output("stream", text="1")), "second: outputs"),
+        (lambda n: n.cells[2].update(source="open('/" + "home/me/data.csv')"), "second: a path of one machine"),
+        (lambda n: n.cells[0].update(source="NDCG is 0.32 here"), "words: a figure typed by hand"),
+        (lambda n: n.cells[1].metadata.update(tags=[]), "the first code cell is not tagged parameters"),
+        (lambda n: n.cells[1].update(source="A = len('x')"), "the parameters are not simple assignments"),
+        (lambda n: n.cells[1].update(source="import os"), "the parameters are not simple assignments"),
+        (lambda n: n.metadata.update(widgets={}), "metadata of an execution"),
+    ],
+)
+def test_faults_are_found(break_it: Callable[[NotebookNode], object], says: str) -> None:
+    notebook = clean()
+    assert faults(notebook) == []
+    break_it(notebook)
+    assert faults(notebook) == [says]
+
+
+def test_parameters_are_replaced_by_name() -> None:
+    made = with_parameters(clean(), {"B": "y", "C": 3})
+    assert assignments(parameters(made).source) == {"A": 1, "B": "y"}
+    assert assignments(parameters(clean()).source) == {"A": 1, "B": "x"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_on_the_tiny_set(name: str, done: Callable[[str], NotebookNode]) -> None:
+    notebook = done(name)
+    assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
+    assert outputs(notebook, "text/html")
+
+
+def test_a_failing_cell_is_an_error(tmp_path: Path) -> None:
+    notebook = clean()
+    notebook.cells[2].source = "1 / 0"
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        executed(notebook, tmp_path)
+
+
+def test_the_quickstart_says_what_the_run_is_worth(done: Callable[[str], NotebookNode]) -> None:
+    notebook = done("01_quickstart")
+    assert len(outputs(notebook, PLOT)) == 2
+    assert "no difference is shown" in printed(notebook)  # as is so on eighteen items
+    assert sum(c.cell_type == "code" for c in notebook.cells) <= 10
+
+
+def test_your_own_model_is_refused_or_explained(done: Callable[[str], NotebookNode]) -> None:
+    told = printed(done("07_your_own_model"))
+    assert "refused: row 0 alone scores otherwise than in a batch" in told
+    assert "exact: 0 evaluations" in told
+    assert "unknown item 'no such item'" in told
+
+
+def test_your_own_data_shows_errors_in_one_line(done: Callable[[str], NotebookNode]) -> None:
+    told = printed(done("06_your_own_data"))
+    lines = [line for line in told.splitlines() if line.startswith("- ")]
+    assert len(lines) == 4
+    assert "'five' is not a number" in lines[0]
+    assert "whyrec prepare --interactions" in told
+
+
+@pytest.mark.browser
+def test_exported_pages_open_offline(done: Callable[[str], NotebookNode], browser, tmp_path: Path) -> None:
+    notebook = done("01_quickstart")
+    asked, errors, drawn = opened_offline(browser, tmp_path / "ours.html", page(notebook))
+    assert drawn == len(outputs(notebook, PLOT)) == 2
+    assert not asked
+    assert not errors
+    asked, _, drawn = opened_offline(browser, tmp_path / "theirs.html", page(notebook, template_name="lab"))
+    assert any("require" in url for url in asked)  # Jupyter's own template is found out, and draws nothing without a network
+    assert drawn == 0
+
+
+def opened_offline(browser, file: Path, text: str) -> tuple[list[str], list[str], int]:
+    """What a page asks of the network, which it does not get; what it complains about; how many figures have a size."""
+    file.write_text(text, "utf-8")
+    asked: list[str] = []
+    errors: list[str] = []
+    context = browser.new_context()
+    context.route(
+        lambda url: not url.startswith(("file:", "data:", "blob:")),
+        lambda route: (asked.append(route.request.url), route.abort()),
+    )
+    tab = context.new_page()
+    tab.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda e: errors.append(str(e)))
+    tab.goto(file.as_uri())
+    sizes = [figure.bounding_box() for figure in tab.locator(".js-plotly-plot .plot-container").all()]
+    context.close()
+    return asked, errors, sum(box is not None and box["height"] > 100 for box in sizes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_on_movielens(name: str, tmp_path: Path) -> None:
+    if not ML_100K.is_dir():
+        pytest.skip("no data/ml-100k; whyrec fetch ml-100k brings it")
+    notebook = in_folder(name, tmp_path, data=ML_100K, config=ROOT / "configs" / "default.toml", seconds=1200)
+    assert outputs(notebook, "text/html")
