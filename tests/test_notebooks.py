@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def test_the_quickstart_says_what_the_run_is_worth(done: Callable[[str], Noteboo
 def test_your_own_model_is_refused_or_explained(done: Callable[[str], NotebookNode]) -> None:
     told = printed(done("07_your_own_model"))
     assert "refused: row 0 alone scores otherwise than in a batch" in told
-    assert "exact: 0 evaluations" in told
+    assert "closed form: 0 evaluations" in told
     assert "unknown item 'no such item'" in told
 
 
@@ -113,6 +114,24 @@ def test_your_own_data_shows_errors_in_one_line(done: Callable[[str], NotebookNo
     assert "whyrec prepare --interactions" in told
 
 
+def fetched(text: str) -> list[str]:
+    """What a page names for a browser to fetch: scripts, styles and modules."""
+    return re.findall(r"<(?:script|link)\b[^>]*\b(?:src|href)=[\"']?([^\"'> ]+)|\bimport\([\"']([^\"']+)", text)
+
+
+def test_exported_pages_name_nothing_to_fetch(done: Callable[[str], NotebookNode]) -> None:
+    for name in ("01_quickstart", "03_blend_and_diversity"):  # figures; widgets and figures
+        assert not fetched(page(done(name)))
+    assert fetched(page(done("03_blend_and_diversity"), template_name="lab"))  # Jupyter's own template does
+
+
+def test_the_readme_names_every_notebook() -> None:
+    text = (ROOT / "notebooks" / "README.md").read_text("utf-8")
+    assert [name for name in NAMES if f"]({name}.ipynb)" in text] == NAMES
+    assert NAMES
+
+
+@pytest.mark.slow
 @pytest.mark.browser
 def test_exported_pages_open_offline(done: Callable[[str], NotebookNode], browser, tmp_path: Path) -> None:
     notebook = done("01_quickstart")
