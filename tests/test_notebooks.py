@@ -132,6 +132,21 @@ def test_the_readme_names_every_notebook() -> None:
 
 
 @pytest.mark.slow
+def test_a_slider_redraws_the_list(tmp_path: Path) -> None:
+    notebook = read(ROOT / "notebooks" / "03_blend_and_diversity.ipynb")
+    (tmp_path / "quick.toml").write_text(QUICK, "utf-8")
+    at = next(n for n, cell in enumerate(notebook.cells) if "FloatSlider" in cell.source)
+    values = {"DATA": str(TINY), "RUNS": str(tmp_path / "runs"), "CONFIG": str(tmp_path / "quick.toml")}
+    shown = []
+    for weight in ("learned['ease']", "-1.0"):
+        moved = with_parameters(notebook, values)
+        moved.cells = [*moved.cells[: at + 1], new_code_cell(f"sliders['ease'].value = {weight}", id="move")]
+        shown.append(outputs(executed(moved, tmp_path), "text/html")[-1])
+    assert "Recommendations" in shown[0]
+    assert shown[0] != shown[1]
+
+
+@pytest.mark.slow
 @pytest.mark.browser
 def test_exported_pages_open_offline(done: Callable[[str], NotebookNode], browser, tmp_path: Path) -> None:
     notebook = done("01_quickstart")
