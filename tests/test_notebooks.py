@@ -111,6 +111,8 @@ def test_your_own_data_shows_errors_in_one_line(done: Callable[[str], NotebookNo
     lines = [line for line in told.splitlines() if line.startswith("- ")]
     assert len(lines) == 4
     assert "'five' is not a number" in lines[0]
+    assert "film, kind" in lines[3]  # a name that both tables have is listed once
+    assert "film, film" not in lines[3]
     assert "whyrec prepare --interactions" in told
 
 
