@@ -6,13 +6,18 @@ import ast
 import copy
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 from traitlets.config import PyFileConfigLoader
 
 ROOT = Path(__file__).parents[1]
@@ -74,10 +79,28 @@ def with_parameters(notebook: NotebookNode, values: dict[str, Any]) -> NotebookN
     return made
 
 
-def executed(notebook: NotebookNode, folder: Path, seconds: int = 120) -> NotebookNode:
-    """The notebook with its outputs, run in a folder; a cell may take `seconds`. Raises CellExecutionError for one that fails."""
-    client = NotebookClient(notebook, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+@contextmanager
+def kernel() -> Iterator[AsyncKernelManager]:
+    """A Python for several notebooks, which so import what they share once."""
+    manager = AsyncKernelManager(kernel_name="python3")
+    yield manager
+    if manager.has_kernel:
+        run_sync(manager.shutdown_kernel)(now=True)
+
+
+def executed(notebook: NotebookNode, folder: Path, seconds: int = 120, within: AsyncKernelManager | None = None) -> NotebookNode:
+    """The notebook with its outputs, run in a folder; a cell may take `seconds`. Raises CellExecutionError for one that fails.
+
+    Args:
+        within: a kernel that others have used: their names are forgotten first; None: one of its own.
+    """
+    first = new_code_cell(f"%reset -f\n__import__('os').chdir({str(folder)!r})", id="forget")
+    whole = NotebookNode(notebook | {"cells": [first, *notebook.cells]})
+    client = NotebookClient(
+        whole, km=within, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
     client.execute(env=os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(folder / ".ipython"), "HF_HUB_OFFLINE": "1"})
+    notebook.metadata = whole.metadata
     return notebook
 
 

@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 from conftest import TINY
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from notebooks import PATHS, PLOT, ROOT, assignments, executed, faults, outputs, page, parameters, printed, read, with_parameters
+from notebooks import (
+    PATHS,
+    PLOT,
+    ROOT,
+    assignments,
+    executed,
+    faults,
+    kernel,
+    outputs,
+    page,
+    parameters,
+    printed,
+    read,
+    with_parameters,
+)
 
 NAMES = [path.stem for path in PATHS]
 QUICK = 'components = ["popularity", "item_knn", "ease"]\ntune = false\ncontrol = false\n'
 ML_100K = ROOT / "data" / "ml-100k"
 
 
-def in_folder(name: str, folder: Path, *, data: Path, config: Path, seconds: int) -> NotebookNode:
+def in_folder(
+    name: str, folder: Path, *, data: Path, config: Path, seconds: int, within: AsyncKernelManager | None = None
+) -> NotebookNode:
     """One notebook, executed in a folder of its own."""
     values = {"DATA": str(data), "RUNS": str(folder / "runs"), "OUT": str(folder / "tables"), "CONFIG": str(config)}
-    return executed(with_parameters(read(ROOT / "notebooks" / f"{name}.ipynb"), values), folder, seconds)
+    return executed(with_parameters(read(ROOT / "notebooks" / f"{name}.ipynb"), values), folder, seconds, within)
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], NotebookNode]:
+def shared() -> Iterator[AsyncKernelManager]:
+    with kernel() as manager:
+        yield manager
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, shared: AsyncKernelManager) -> Callable[[str], NotebookNode]:
     """A notebook by name, executed once on data/tiny."""
     made: dict[str, NotebookNode] = {}
 
@@ -35,7 +58,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], NotebookNo
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
             (folder / "quick.toml").write_text(QUICK, "utf-8")
-            made[name] = in_folder(name, folder, data=TINY, config=folder / "quick.toml", seconds=300)
+            made[name] = in_folder(name, folder, data=TINY, config=folder / "quick.toml", seconds=300, within=shared)
         return made[name]
 
     return one
@@ -85,11 +108,21 @@ def test_runs_on_the_tiny_set(name: str, done: Callable[[str], NotebookNode]) ->
     assert outputs(notebook, "text/html")
 
 
-def test_a_failing_cell_is_an_error(tmp_path: Path) -> None:
+def test_a_failing_cell_is_an_error(tmp_path: Path, shared: AsyncKernelManager) -> None:
     notebook = clean()
     notebook.cells[2].source = "1 / 0"
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-        executed(notebook, tmp_path)
+        executed(notebook, tmp_path, within=shared)
+
+
+def test_a_notebook_knows_nothing_of_the_one_before(tmp_path: Path, shared: AsyncKernelManager) -> None:
+    executed(clean(), tmp_path, within=shared)
+    notebook = clean()
+    notebook.cells[1].source = "import pathlib"
+    with pytest.raises(CellExecutionError, match="name 'A' is not defined"):
+        executed(notebook, tmp_path, within=shared)
+    notebook.cells[2].source = "print(pathlib.Path.cwd())"
+    assert printed(executed(notebook, tmp_path, within=shared)) == f"{tmp_path}\n"
 
 
 def test_the_quickstart_says_what_the_run_is_worth(done: Callable[[str], NotebookNode]) -> None:
