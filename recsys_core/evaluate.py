@@ -113,9 +113,9 @@ class Report:
     def _repr_html_(self) -> str:
         """A table a segment: a row a model, means with intervals; then paired differences. For notebooks; all text escaped."""
         rows = self.rows[self.rows["metric"].isin(SHOWN)]
-        names = [m for m in SHOWN if m in set(rows["metric"])]
         parts = []
         for segment, group in rows.groupby("segment", sort=False):
+            names = [m for m in SHOWN if m in set(group["metric"])]
             found = {(r.model, r.metric): show.interval(r.mean, r.low, r.high) for r in group.itertuples()}
             body = [(m, *(found.get((m, name), "") for name in names)) for m in dict.fromkeys(group["model"])]
             says = show.small(f"{segment}: {int(group['n'].max()):,} users")

@@ -152,6 +152,7 @@ def test_report_shows_intervals_by_segment(tiny_run: Run) -> None:
     for row in ndcg.dropna().itertuples():
         assert f"[{row.low:.4f}, {row.high:.4f}]" in page
     assert "activity=low" in page
+    assert page.count("coverage@5") == 1  # of all lists together; segments have none, and no empty column
     assert report._remarks()[0] in Read(page).words
 
 
