@@ -9,7 +9,7 @@ export GOMP_SPINCOUNT := 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test lint types fmt bench screenshots
+.PHONY: help demo install test lint types fmt bench screenshots notebooks
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: .venv/installed-dev  ## run the benchmarks on MovieLens-100K; results are
 screenshots: .venv/installed-dev  ## take the pictures of docs/images from the real dashboard on runs/demo
 	$(BIN)/whyrec demo --no-dashboard
 	$(BIN)/python docs/screenshots.py --run runs/demo
+
+notebooks: .venv/installed-dev  ## run the notebooks on MovieLens-100K and write them to build/notebooks, pages that open offline
+	$(BIN)/jupyter nbconvert --config notebooks/offline/config.py notebooks/*.ipynb
 
 .venv/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

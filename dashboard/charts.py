@@ -1,7 +1,4 @@
-"""Frame to Plotly figure. No streamlit, no statistics: notebooks draw the same charts.
-
-Each component has one colour for life, from Okabe and Ito's palette (2008), which colour-blind eyes can tell apart.
-"""
+"""Frame to Plotly figure. No streamlit, no statistics: notebooks draw the same charts, in the colours of `recsys_core.show`."""
 
 from __future__ import annotations
 
@@ -12,26 +9,11 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-COLOURS = {
-    "ease": "#0072B2",  # blue
-    "bert": "#E69F00",  # orange
-    "item_knn": "#009E73",  # teal
-    "user_knn": "#CC79A7",  # pink
-    "factors": "#56B4E9",  # sky
-    "popularity": "#8C8C8C",  # grey
-    "cross_encoder": "#D55E00",  # vermilion
-    "cold": "#F0E442",  # yellow
-    "next_item": "#7A5195",  # violet
-}
-OTHERS = ("#4B6A2A", "#B3446C", "#1B4B5A", "#8DB600", "#654522")  # for components without a colour of their own
-AXIS = "#8A8F98"  # reads on white and on black
+from recsys_core.show import AXIS as AXIS
+from recsys_core.show import COLOURS as COLOURS
+from recsys_core.show import colours as colours
+
 BAR = (130, 28)  # pixels; as high as a table row lets it be, or the table would stretch and cut it
-
-
-def colours(names: Sequence[str]) -> dict[str, str]:
-    """Colour of each component; those unknown here take the spare ones in turn."""
-    spare = [n for n in names if n not in COLOURS]
-    return {n: COLOURS.get(n) or OTHERS[spare.index(n) % len(OTHERS)] for n in names}
 
 
 def components(frame: pd.DataFrame) -> list[str]:

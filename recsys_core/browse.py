@@ -9,7 +9,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from recsys_core.data import Dataset, Histories
 from recsys_core.hybrid import Blend, sigmoid
 from recsys_core.ranking import hide, top_k
-from recsys_core.run import Run
 from recsys_core.scorers.base import Scores
+
+if TYPE_CHECKING:
+    from recsys_core.run import Run
 
 TOLERANCE = 1e-5  # log-odds; float32 sums of a dozen parts stay below it
 EPOCHS = (1e8, 5e9)  # times in this range are taken as seconds since 1970 (years 1973 to 2128)

@@ -359,21 +359,11 @@ def _mapping(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    data, run = Path("data/ml-100k"), Path("runs/demo")
-    if not run.exists():
-        if not data.exists():
-            main_or_raise(["fetch", "ml-100k", "--out", str(data)])
-        partial = run.with_name(f".{run.name}.partial") / "key.json"
-        main_or_raise(["train", "--data", str(data), "--out", str(run), *(["--resume"] if partial.exists() else [])])
-        main_or_raise(["evaluate", "--run", str(run)])
+    from recsys_core import ready
+
+    run = ready.run("data/ml-100k", "runs/demo", say=_say)
     if not args.no_dashboard:
-        cli_dashboard.serve(run.parent, run, args)
-
-
-def main_or_raise(argv: Sequence[str]) -> None:
-    """Run a command inside another one; its UserError passes through."""
-    args = build_parser().parse_args(argv)
-    args.command(args)
+        cli_dashboard.serve(run.path.parent, run.path, args)
 
 
 def _events(data: Dataset, path: Path) -> Interactions:

@@ -19,9 +19,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+from recsys_core import show
 from recsys_core.errors import UserError, unknown
 
 SCHEMA = 1  # of a prepared data folder
+SHOWN = 5  # items in a notebook
 
 
 @dataclass(frozen=True)
@@ -314,6 +316,22 @@ class Dataset:
             "attributes": self.catalog.attributes,
         }
 
+    def _repr_html_(self) -> str:
+        """Counts, what reading dropped, and the first items, for notebooks; all text escaped."""
+        told = self.summary()
+        counts = {key.replace("_", " "): told[key] for key in ("users", "items", "interactions", "likes", "items_with_text")}
+        liked = "every interaction" if self.threshold is None else f"a value of {self.threshold:g} or more"
+        head, texts = self.catalog.frame.iloc[:SHOWN], [_cut(t) for t in self.catalog.texts[:SHOWN]]
+        more = [[", ".join(map(str, values)) for values in head[name]] for name in told["attributes"]]
+        likes = np.bincount(self.interactions.item[self.liked], minlength=len(self.items)).tolist()
+        rows = zip(self.items.ids, head["title"], *more, texts, likes, strict=False)  # as many as the head has
+        return show.page(
+            f"Dataset {self.name}",
+            show.facts(counts | {"empty pairs": f"{told['sparsity']:.1%}", "a like is": liked}),
+            show.folded("what reading left out or merged", self.notes),
+            show.table(("item", "title", *told["attributes"], "text", "likes"), rows),
+        )
+
     def save(self, folder: Path) -> None:
         """Write a prepared folder: three Parquet tables and dataset.json. `load_prepared` reads it back unchanged."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -325,6 +343,10 @@ class Dataset:
         facts = {"schema": SCHEMA, "name": self.name, "threshold": self.threshold, "notes": self.notes}
         text = json.dumps({**facts, "fingerprint": self.fingerprint}, indent=1, ensure_ascii=False)
         (folder / "dataset.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _cut(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def rank_in_group(group: NDArray[Any], key: NDArray[Any]) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from recsys_core.evaluate import SMALLEST_SEGMENT
 from recsys_core.metrics import METRICS
 
 Floats = NDArray[np.float64]
+ROUNDING = 1e-9  # a change within this is none: the same list, summed in another order, may differ in its last digits
 PERSISTENCE = 0.9  # of rank-biased overlap: the first ten ranks hold 86% of its weight (Webber et al. 2010, section 5)
 
 
@@ -67,7 +68,7 @@ def _verdict(metric: str, mean: float, low: float, high: float) -> str:
     if np.isnan(mean):
         return "unknown"
     low, high = (mean, mean) if np.isnan(low) else (low, high)
-    if low == high == 0:
+    if max(abs(low), abs(high)) < ROUNDING:
         return "same"
     if (direction := METRICS[metric].direction) == "neither":
         return "neither"

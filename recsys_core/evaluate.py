@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recsys_core import metrics
+from recsys_core import metrics, show
 from recsys_core.card import convention
 from recsys_core.data import Histories, Interactions
 from recsys_core.errors import UserError, unknown
@@ -27,6 +27,7 @@ from recsys_core.scorers import scorer_class
 from recsys_core.scorers.base import Scorer, Scores
 from recsys_core.splits import TEST
 
+SHOWN = ("ndcg", "recall", "mrr", "coverage", "novelty")  # metrics of a table; `rows` has all
 SMALLEST_SEGMENT = 10  # users; smaller groups are counted but not scored
 ACTIVITY = ("low", "middle", "high")  # thirds of users by the number of known likes
 SHORT_LIST_AUC = "short_list_auc"  # name of the figure in the rows
@@ -93,17 +94,37 @@ class Report:
 
     def text(self) -> str:
         """Tables for a terminal: accuracy with intervals, paired differences, calibration."""
-        chosen = self.rows[self.rows.metric.isin(["ndcg", "recall", "mrr", "coverage", "novelty"])]
+        chosen = self.rows[self.rows.metric.isin(SHOWN)]
         wide = chosen.pivot_table(index=["segment", "model"], columns="metric", values="mean", sort=False)
         ndcg = self.rows[self.rows.metric == "ndcg"].set_index(["segment", "model"])
         wide.insert(1, "low", ndcg["low"])
         wide.insert(2, "high", ndcg["high"])
         gaps = self.differences.rename(columns={"model": "hybrid minus"}).to_string(index=False, float_format="%.4f")
+        return "\n".join(["", wide.to_string(float_format="%.4f"), "", gaps, "", *self._remarks()])
+
+    def _remarks(self) -> list[str]:
+        """One line on the probabilities, and one on each short-list."""
         c = self.calibration
         brier = f"Brier {c['brier']:.4f} (base rate {c['brier_of_base_rate']:.4f})"
         told = f"probabilities of the recommended: ECE {c['ece']:.4f}, {brier}"
-        lists = "".join(f"\n{_told(name, facts)}" for name, facts in self.short_lists.items())
-        return f"\n{wide.to_string(float_format='%.4f')}\n\n{gaps}\n\n{told}{lists}"
+        return [told, *(_told(name, facts) for name, facts in self.short_lists.items())]
+
+    def _repr_html_(self) -> str:
+        """A table a segment: a row a model, means with intervals; then paired differences. For notebooks; all text escaped."""
+        rows = self.rows[self.rows["metric"].isin(SHOWN)]
+        parts = []
+        for segment, group in rows.groupby("segment", sort=False):
+            names = [m for m in SHOWN if m in set(group["metric"])]
+            found = {(r.model, r.metric): show.interval(r.mean, r.low, r.high) for r in group.itertuples()}
+            body = [(m, *(found.get((m, name), "") for name in names)) for m in dict.fromkeys(group["model"])]
+            says = show.small(f"{segment}: {int(group['n'].max()):,} users")
+            parts += [says, show.table(("model", *(f"{n}@{int(group['k'].iloc[0])}" for n in names)), body)]
+        if len(self.differences):
+            gaps = [(d.model, show.interval(d.mean, d.low, d.high), d.p_holm) for d in self.differences.itertuples()]
+            says = show.small("NDCG of the hybrid minus that of each model, paired by user; p after Holm's correction")
+            parts += [says, show.table(("hybrid minus", "difference", "p"), gaps)]
+        how = show.folded("how to read these figures", (f"{key}: {text}" for key, text in self.convention.items()))
+        return show.page("Report on the test set", *parts, *map(show.small, self._remarks()), how)
 
     def mean(self, model: str, metric: str) -> float:
         rows = self.rows[(self.rows.model == model) & (self.rows.metric == metric) & (self.rows.segment == "all")]

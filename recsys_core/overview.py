@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from recsys_core import scorers
 from recsys_core.browse import EPOCHS
 from recsys_core.errors import UserError
-from recsys_core.run import Run
+
+if TYPE_CHECKING:
+    from recsys_core.run import Run
 
 COLUMNS = {
     "report.parquet": ("model", "metric", "k", "segment", "mean", "low", "high", "n"),

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_core import show
 from recsys_core.candidates import Candidates
 from recsys_core.config import Settings, load_settings
 from recsys_core.data import Dataset, Histories, load_prepared
 from recsys_core.errors import UserError
-from recsys_core.hybrid import Hybrid
+from recsys_core.hybrid import Hybrid, load_blend
 from recsys_core.splits import TRAIN, VALID, Split
 
 SCHEMA = 1
@@ -113,6 +114,38 @@ class Run:
     def epochs(self) -> list[dict[str, Any]]:
         """One line an epoch, of every component that trains in epochs."""
         return [json.loads(line) for line in (self.path / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    def _repr_html_(self) -> str:
+        """Data, the leaderboard that is stored and the weights, for notebooks; the test set is not opened, all text escaped."""
+        from recsys_core import overview
+
+        valid, settings = self.metrics["valid"], self.settings
+        board, k, note = overview.valid_board(self), int(valid["k"]), "validation part, which chose the settings, so it flatters"
+        try:
+            if (told := overview.judged(self)) is not None:
+                board, k, note = (
+                    overview.board(told),
+                    told.k,
+                    f"test part, opened so far: {told.opened}; 95% intervals over users",
+                )
+        except UserError as error:
+            note = f"{note}; {error}"
+        blend, _ = load_blend(self.path / "blend")  # without the components, which take long to load
+        weights = dict(zip(blend.names, blend.weights, strict=True))
+        widest = max(map(abs, weights.values()), default=0.0)
+        rows = []
+        for model, mean, low, high, n in board.itertuples(index=False):
+            w = weights.get(model)
+            moved = ("", "") if w is None else (show.signed(w), show.bar(w, widest, show.colours([model])[model]))
+            rows.append((model, show.interval(mean, low, high), int(n), *moved))
+        counts = {key: self.metrics["data"][key] for key in ("users", "items", "interactions", "likes")}
+        how = {"split": settings.split, "seed": settings.seed, "lists hide what was": settings.hide}
+        return show.page(
+            f"Run {self.path.name} on {self.metrics['data']['name']}",
+            show.facts(counts | how | {"trained in": f"{self.manifest['seconds']['total']:.0f} s"}),
+            show.table(("model", f"NDCG@{k}", "users", "weight (log-odds)", ""), rows),
+            show.small(f"NDCG is of the {note}."),
+        )
 
 
 def find_runs(folder: Path) -> list[Path]:

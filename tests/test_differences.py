@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from worlds import store_world
 
 from recsys_core.analytics import Analytics, Measured, measure
-from recsys_core.differences import PERSISTENCE, change, movers, overlap, rank_biased_overlap, segments
+from recsys_core.differences import PERSISTENCE, change, movers, overlap, rank_biased_overlap, segments, verdicts
 from recsys_core.errors import UserError
 
 K = 5
@@ -141,3 +142,20 @@ def test_what_cannot_be_compared_is_refused(pair: tuple[Measured, Measured], kno
         segments(a, "colour")
     with pytest.raises(UserError, match="unknown metric of users 'coverage'"):
         movers(a, a, metric="coverage")
+
+
+@pytest.mark.parametrize(
+    ("metric", "change", "verdict"),
+    [
+        ("ndcg", (0.1, 0.05, 0.2), "better"),
+        ("gini", (0.1, np.nan, np.nan), "worse"),
+        ("ndcg", (0.1, -0.05, 0.2), "unclear"),
+        ("ndcg", (0.0, 0.0, 0.0), "same"),
+        ("novelty", (-5e-17, -1e-16, -9e-18), "same"),  # one list, summed in another order
+        ("novelty", (-5e-6, -1e-5, -9e-7), "worse"),
+        ("popularity_lift", (0.1, 0.05, 0.2), "neither"),
+        ("ndcg", (np.nan, np.nan, np.nan), "unknown"),
+    ],
+)
+def test_verdicts(metric: str, change: tuple[float, float, float], verdict: str) -> None:
+    assert verdicts(pd.DataFrame([(metric, *change)], columns=["metric", "mean", "low", "high"])) == [verdict]

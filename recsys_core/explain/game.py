@@ -6,7 +6,6 @@ knows what a recommender is.
 
 from __future__ import annotations
 
-import html
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from recsys_core import show
 from recsys_core.errors import UserError
 
 Masks = NDArray[np.bool_]  # (m, p), true = the player is there
@@ -256,24 +256,16 @@ def as_html(explanation: Explanation, most: int = 20) -> str:
     e, frame = explanation, explanation.frame()
     large = frame["contribution"].abs().nlargest(most).index
     shown, rest = frame[frame.index.isin(large)], frame[~frame.index.isin(large)]
-    widest = max(float(frame["contribution"].abs().max()) if len(frame) else 0.0, 1e-12)
-    rows = [_html_row(str(n), float(v), widest) for n, v in zip(shown["label"], shown["contribution"], strict=True)]
-    if len(rest):
-        rows.append(_html_row(f"{len(rest)} others", float(rest["contribution"].sum()), widest))
+    widest = float(frame["contribution"].abs().max()) if len(frame) else 0.0
+    rows = [("base", show.signed(e.base), "")]
+    for name, value in zip(shown["label"], shown["contribution"].astype(float), strict=True):
+        rows.append((str(name), show.signed(value), show.bar(value, widest)))
+    if len(rest):  # no bar: that of many players at once would dwarf theirs
+        rows.append((f"{len(rest)} others", show.signed(float(rest["contribution"].sum())), ""))
     trust = [f"gap {e.gap:+.1e}", f"{e.evaluations} evaluations", f"{e.seconds:.2f} s"]
     trust[1:1] = [f"R² {e.fidelity:.2f}"] if np.isfinite(e.fidelity) else []
     head = f"{e.title or e.item or e.question}: {e.output:+.3f} log-odds, probability {e.probability:.1%}"
-    lines = [f"<b>{html.escape(head)}</b>", *([html.escape(e.sentence)] if e.sentence else [])]
-    lines.append(f"<small>{html.escape(f'{e.question}, {e.method}: ' + ', '.join(trust))}</small>")
-    table = "".join([_html_row("base", e.base, widest, bar=False), *rows])
-    return f'<div style="font-family:sans-serif">{"<br>".join(lines)}<table>{table}</table></div>'
-
-
-def _html_row(label: str, value: float, widest: float, *, bar: bool = True) -> str:
-    colour = "#2166ac" if value >= 0 else "#b2182b"
-    width = 160 * min(abs(value) / widest, 1) if bar else 0
-    strip = f'<div style="width:{width:.0f}px;height:10px;background:{colour}"></div>'
-    return f'<tr><td>{html.escape(label)}</td><td style="text-align:right">{value:+.4f}</td><td>{strip}</td></tr>'
+    return show.page(head, e.sentence, show.small(f"{e.question}, {e.method}: " + ", ".join(trust)), show.table((), rows))
 
 
 def unique_labels(names: Sequence[str]) -> tuple[str, ...]:

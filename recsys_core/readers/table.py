@@ -139,7 +139,7 @@ def _check_mapping(mapping: Mapping[str, str], tables: Mapping[str, Table]) -> N
             raise unknown("table in --map", scope, REQUIRED)
         places = [t for kind, t in tables.items() if scope in ("", kind)]
         if column != NONE and not any(column in t for t in places):
-            known = [c for t in places for c in t.names]
+            known = dict.fromkeys(c for t in places for c in t.names)
             where = ", ".join(t.path.name for t in places) or f"the {scope} file, which is not given"
             raise UserError(f"--map {key}={column}: not in {where}: {unknown('column', column, known)}")
 
