@@ -50,6 +50,8 @@ LAYERS = [
         "whatif",
         "new_item",
         "intake",
+        "protocols",
+        "pair_checks",
     },
     {"cli", "cli_explain", "cli_dashboard", "cli_update", "cli_feedback"},
 ]
