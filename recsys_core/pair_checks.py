@@ -47,12 +47,17 @@ def check_pairs(train: Pairs, dev: Pairs) -> pd.DataFrame:
     """One row a check of labelled pairs, as `check_score`: what labels are, and whether the two parts share a pair."""
     labels = np.unique(np.concatenate([train.label, dev.label]))
     binary = bool(np.isin(labels, (0, 1)).all())
-    kinds = [set(np.unique(p.label).tolist()) for p in (train, dev)]
+    kinds = [np.unique(p.label) for p in (train, dev)]
     mine, theirs = _keys(train), _keys(dev)
     shared = len(mine & theirs)
     table = [
         ("labels are 0 or 1", binary, f"{len(labels)} different labels", "label what a user did, not how alike two texts are"),
-        ("both labels occur", all(len(k) > 1 for k in kinds), f"train {kinds[0]}, dev {kinds[1]}"[:80], "draw items not liked"),
+        (
+            "both labels occur",
+            all(len(k) > 1 for k in kinds),
+            f"different labels: {len(kinds[0])} in train, {len(kinds[1])} in dev",
+            "draw items that were not liked",
+        ),
         ("no pair is in both parts", not shared, f"{shared} of {len(theirs)} dev pairs were trained on", "part users, not rows"),
     ]
     return pd.DataFrame(table, columns=["check", "passed", "found", "fix"])
@@ -97,9 +102,9 @@ def _same_twice(score: Score, histories: Sequence[str], items: Sequence[str]) ->
 
 
 def _same_alone(score: Score, histories: Sequence[str], items: Sequence[str]) -> Found:
-    long = "; ".join([*histories, *histories])
-    together = _scores(score, [histories[0], long], [items[0], items[1]])[:1]
-    return _same(_scores(score, [histories[0]], [items[0]]), together, "a pair alone and the same beside a longer one")
+    short, long = (" ".join(items[1].split()[:3]), items[0]), ("; ".join([*histories] * LONG), items[1])
+    together = _scores(score, [short[0], long[0]], [short[1], long[1]])[:1]
+    return _same(_scores(score, [short[0]], [short[1]]), together, "a short pair alone and the same beside a long one")
 
 
 def _same(a: NDArray[np.float64], b: NDArray[np.float64], what: str) -> Found:

@@ -98,8 +98,11 @@ def ranks(
     nothing = histories.keep(np.zeros(len(histories.items), bool))
     hidden = {"met": known.met, "liked": known.histories}.get(hide_as, lambda: nothing)()
     parts = []
+    beyond = getattr(
+        model, "score_beyond", lambda rows, hidden: model.score(rows)
+    )  # who makes short-lists must know what is hidden
     for rows, block in histories[users].blocks(256):
-        scores = hide(model.score(block), hidden[users[rows]])
+        scores = hide(beyond(block, hidden[users[rows]]), hidden[users[rows]])
         if among is not None:
             scores[:, ~among] = -np.inf
         parts.append(_block(scores, truth[users[rows]], ties, rows.start))
