@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Fixed:
         return np.tile(self.scores, (len(histories), 1))
 
 
-def data(pairs: list[tuple[int, int]], n_items: int, times: list[int] | None = None, threshold: float | None = None) -> Dataset:
+def data(pairs: list[tuple[int, int]], n_items: int, times: list[int] | None = None) -> Dataset:
     user, item = np.array(pairs, np.int32).reshape(-1, 2).T
     time = None if times is None else np.array(times, np.int64)
     events = Interactions(user.copy(), item.copy(), np.ones(len(user), np.float32), time)
@@ -70,6 +71,24 @@ def test_what_cannot_be_scored_or_is_hidden_has_no_rank() -> None:
     assert sorted(found.rank) == [1, np.inf]
     assert sorted(ranks(model, data([(0, 1)], 3), tested).rank) == [np.inf, np.inf]
     assert sorted(ranks(model, data([(0, 1)], 3), tested, hide_as="nothing").rank) == [1, np.inf]
+
+
+class ShortLists(Fixed):
+    """Must know what is hidden to choose what it scores, as `cross_encoder` does."""
+
+    def score_beyond(self, histories: Histories, hidden: Histories) -> Any:
+        self.told = hidden.items.tolist()
+        return self.score(histories)
+
+
+def test_short_lists_are_told_what_is_hidden() -> None:
+    known = replace(data([(0, 0), (0, 1)], 4), threshold=2)
+    known = replace(known, interactions=replace(known.interactions, value=np.array([5, 1], np.float32)))
+    told = {}
+    for hide_as in ("met", "liked", "nothing"):
+        ranks(model := ShortLists([4, 3, 2, 1]), known, data([(0, 3)], 4), hide_as=hide_as)
+        told[hide_as] = model.told
+    assert told == {"met": [0, 1], "liked": [0], "nothing": []}
 
 
 def test_candidates_may_be_few() -> None:
