@@ -300,6 +300,17 @@ class Difference(NamedTuple):
     n: int
     p: float
 
+    def told(self, what: str) -> str:
+        """One line: the difference with its interval, and whether it is shown.
+
+        >>> Difference(0.01, -0.01, 0.03, 90, 0.4).told("a - b")
+        'a - b: +0.0100 [-0.0100, +0.0300], n = 90: no difference is shown (zero is in the interval)'
+        """
+        figures = f"{what}: {self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}], n = {self.n:,}"
+        if self.low > 0 or self.high < 0:
+            return f"{figures}: {'better' if self.low > 0 else 'worse'}, zero is outside the interval"
+        return f"{figures}: no difference is shown (zero is in the interval)"
+
 
 def bootstrap_interval(values: ArrayLike, rng: np.random.Generator, level: float = 0.95, n: int = 2000) -> Interval:
     """Percentile bootstrap of the mean over users (Efron 1979); NaN values are left out and show in `n`.

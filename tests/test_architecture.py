@@ -53,6 +53,8 @@ LAYERS = [
         "new_item",
         "intake",
         "ready",
+        "protocols",
+        "pair_checks",
     },
     {"cli", "cli_explain", "cli_dashboard", "cli_update", "cli_feedback", "cli_help", "cli_doctor"},
 ]

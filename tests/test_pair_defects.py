@@ -16,6 +16,7 @@ from test_bert import two_tastes
 from test_cross_encoder import SMALL, fitted
 
 from recsys_core.data import Catalog, Dataset, Histories, Interactions, Vocabulary
+from recsys_core.pair_checks import check_score
 from recsys_core.scorers import cross_encoder
 from recsys_core.scorers.cross_encoder import CrossEncoderConfig, Model, Pairs, make_pairs
 
@@ -81,6 +82,14 @@ def test_towers_follow_item_and_history(tiny: str) -> None:
 
     assert not is_item_blind(score)
     assert not is_history_blind(score)
+
+
+def test_every_check_of_a_pair_model_passes(model: Model) -> None:
+    texts = two_tastes().catalog.texts
+    table = check_score(lambda past, item: model.logits(list(past), list(item)).detach().numpy(), texts[:2], texts[2:4])
+    assert table["passed"].all(), table.to_string()
+    blind = check_score(lambda past, item: model.logits(list(past), [""] * len(item)).detach().numpy(), texts[:2], texts[2:4])
+    assert "follows the item" in set(blind.loc[~blind["passed"], "check"])
 
 
 def test_user_and_item_lists_need_not_be_of_one_length(model: Model) -> None:

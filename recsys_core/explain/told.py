@@ -26,7 +26,7 @@ WORDS = {
         "wrong": "NOT confirmed when scored again",
         "whole": "{does}{place} ({least}; {checked})",
         "held": "held down most by {name} ({value:+.2f} log-odds against place {k})",
-        "weight": "weight of {name} {before:.3f} -> {after:.3f} lifts it to rank {rank}",
+        "weight": "weight of {name} {before} -> {after} lifts it to rank {rank}",
         "no weight": "no change of one weight lifts it",
         "comma": ", ",
         "and": " and ",
@@ -48,7 +48,7 @@ WORDS = {
         "wrong": "重新打分未能证实",
         "whole": "{does}{place}（{least}；{checked}）",
         "held": "{name} 压低最多（与第 {k} 名相差 {value:+.2f} 对数几率）",
-        "weight": "把 {name} 的权重从 {before:.3f} 改为 {after:.3f}，可使它升至第 {rank} 名",
+        "weight": "把 {name} 的权重从 {before} 改为 {after}，可使它升至第 {rank} 名",
         "no weight": "只改动一个权重无法使它上升到列表中",
         "comma": "、",
         "and": "和",
@@ -102,7 +102,8 @@ def why_not(found: WhyNot, language: str = "en") -> str:
         lines.append(words["held"].format(name=held["component"], value=held["to_edge"], k=found.k))
     if found.weight is not None:
         w = found.weight
-        lines.append(words["weight"].format(name=w.component, before=w.before, after=w.after, rank=w.rank))
+        before, after = apart(w.before, w.after)
+        lines.append(words["weight"].format(name=w.component, before=before, after=after, rank=w.rank))
     else:
         lines.append(words["no weight"])
     if found.additions is not None:
@@ -110,6 +111,16 @@ def why_not(found: WhyNot, language: str = "en") -> str:
     if found.removal is not None and found.removal.found:
         lines.append(counterfactual(found.removal, language))
     return words["join"].join(lines)
+
+
+def apart(a: float, b: float) -> tuple[str, str]:
+    """Two numbers to three places, or to as many more (nine at most) as tell them apart: what has just changed must show.
+
+    >>> apart(0.5, 0.25), apart(0.0, 2e-05)
+    (('0.500', '0.250'), ('0.00000', '0.00002'))
+    """
+    pairs = [(f"{a:.{places}f}", f"{b:.{places}f}") for places in range(3, 10)]
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
 
 
 def named(labels: Sequence[str], language: str = "en") -> str:
