@@ -113,9 +113,7 @@ class Newcomer:
             server.terminate()
         told = "whyrec dashboard --run runs/demo"
         self.note("The dashboard answers", told, seconds, not answered, answered, lambda _: "the page is served")
-        self.do(
-            "Its first page, run to its end", shlex.join(["python", "-c", FIRST_PAGE]), last_line, shown="open it in a browser"
-        )
+        self.do(FIRST, shlex.join(["python", "-c", FIRST_PAGE]), last_line, shown="")
 
 
 def answers(url: str, server: subprocess.Popen[bytes]) -> str:
@@ -190,7 +188,7 @@ def facts(clone: Path) -> dict[str, Any]:
     """Of the machine and of what was tried; nothing that names a host."""
     git = ["git", "rev-parse", "HEAD"]
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch = [p.name.split("-")[1] for p in clone.glob(".venv/lib/python*/site-packages/torch-*.dist-info")]
+    torch = [p.stem.split("-")[1] for p in clone.glob(".venv/lib/python*/site-packages/torch-*.dist-info")]
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "git": subprocess.run(git, cwd=clone, capture_output=True, text=True, check=True).stdout.strip(),
