@@ -37,7 +37,7 @@ from recsys_core.scorers.base import Scorer
 from recsys_core.splits import TRAIN, VALID, Split
 
 Say = Callable[[str], None]
-DOUBT = 2.0  # standard errors: a tenth of the items is a small rehearsal, and too many new items cost more than too few
+DOUBT = 2.0  # standard errors: a tenth of the items is a small rehearsal, and what it does not show is left to warm items
 
 
 @dataclass(frozen=True)
