@@ -166,6 +166,8 @@ def _told(path: Path) -> Iterator[None]:
 @contextmanager
 def _open(path: Path, *, write: bool) -> Iterator[sqlite3.Connection]:
     """A connection of this call's own, each statement its own transaction; the tables are there."""
+    if write and not access(path.parent, W_OK):  # else SQLite tries until WAIT is over
+        raise sqlite3.OperationalError("its folder cannot be written to")
     how = "rwc" if write else "ro"
     still = "" if write or access(path.parent, W_OK) else "&immutable=1"  # a log cannot be opened in a folder of somebody else's
     base = sqlite3.connect(f"{path.absolute().as_uri()}?mode={how}{still}", uri=True, timeout=WAIT, isolation_level=None)

@@ -80,7 +80,7 @@ def unseal(path: Path, fix: str) -> dict[str, Any]:
     if "seal" not in facts and not marks:
         return dict(facts)
     told = str(facts.pop("seal", ""))
-    empty = "sha256:".join(text.rsplit(told, 1))
+    empty = "sha256:".join(text.rsplit(told, 1)) if told else text
     if marks != ["seal"] or told != f"sha256:{hashlib.sha256(empty.encode()).hexdigest()}":
         raise UserError(f"{path}: changed since it was written (its checksum differs); {fix}")
     return dict(facts)

@@ -41,7 +41,9 @@ def workshop(out: Path, dataset: Dataset, settings: Settings, resume: bool) -> I
                 fresh.write_text(json.dumps(key), encoding="utf-8")
         try:
             yield folder
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(out)
             for half in (folder / "run", *folder.glob("*/.*.writing")):
                 shutil.rmtree(half, ignore_errors=True)
             raise

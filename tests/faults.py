@@ -195,7 +195,7 @@ def _state(case: Case, world: Path, good: Path, old: dict[str, bytes]) -> str:
     if path.exists() and case.whole(path, good / case.output[0]):
         return "whole"
     if case.output == REPORT:
-        with_reader(lambda: evaluate.stored(Run.load(world / "runs" / "a")))
+        refused(lambda: evaluate.stored(Run.load(world / "runs" / "a")))
         return "told"
     if case.whole is forgotten:  # not all of it yet, and none of the others' is lost
         assert (feedback.verdicts(path)["user_id"] == "u02").sum() == 10
@@ -203,14 +203,16 @@ def _state(case: Case, world: Path, good: Path, old: dict[str, bytes]) -> str:
     raise AssertionError(f"half: {sorted(now)}")
 
 
-def with_reader(read: Callable[[], object]) -> str:
-    """What reading refuses with."""
+def refused(read: Callable[[], object]) -> str:
+    """The one line that reading refuses with."""
     try:
         read()
     except UserError as error:
-        assert "\n" not in str(error)
-        return str(error)
-    raise AssertionError("what has changed was read as if it were whole")
+        told = str(error)
+    else:
+        raise AssertionError("what has changed was read as if it were whole")
+    assert "\n" not in told
+    return told
 
 
 def moments(rng: np.random.Generator, seconds: float, n: int) -> Iterator[float]:
