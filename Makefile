@@ -22,9 +22,10 @@ install: .venv/installed-app  ## only install; then .venv/bin/whyrec --help
 test: .venv/installed-dev  ## run the tests, offline
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-lint: .venv/installed-dev  ## check style and format
+lint: .venv/installed-dev  ## check style, format and what bandit knows of insecure code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit -c pyproject.toml -r recsys_core dashboard --severity-level medium --quiet
 
 types: .venv/installed-dev  ## check types
 	$(BIN)/mypy

@@ -62,7 +62,8 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
+        # The name is that of the one who trains, who may pin a revision in the hub's cache; only weights and tokenizers come.
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))  # nosec B615
     except (OSError, ValueError) as error:  # offline, not found, not a name
         fix = "name a local folder with a BERT, or use 'minilm'"
         raise UserError(f"encoder {name!r}: no such folder, and the hub gave none ({type(error).__name__}); {fix}") from error
@@ -117,7 +118,8 @@ class Encoder:
 
         folder, device = locate(name), pick_device(device)
         with torch.random.fork_rng(devices=[]), quiet():
-            model = AutoModel.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
+            how = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
+            model = AutoModel.from_pretrained(folder, **how)  # nosec B615
         return cls(model, load_tokenizer(folder), device)
 
     @property
@@ -162,7 +164,7 @@ class Encoder:
 def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)  # nosec B615
 
 
 def encode_cached(
