@@ -62,7 +62,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        # The name is that of the one who trains, who may pin a revision in the hub's cache; only weights and tokenizers come.
+        # The name is chosen by the one who trains; nothing but safetensors, tokenizers and config.json comes.
         return Path(snapshot_download(name, allow_patterns=list(FILES)))  # nosec B615
     except (OSError, ValueError) as error:  # offline, not found, not a name
         fix = "name a local folder with a BERT, or use 'minilm'"
