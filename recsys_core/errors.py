@@ -35,7 +35,8 @@ def of_the_disk(error: OSError) -> UserError | None:
         number = errno.ENOSPC
     if number not in FIXES:
         return None
-    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    named = error.filename or next(iter(getattr(error, "__notes__", [])), None)
+    where = f"{os.fsdecode(named)}: " if isinstance(named, str | bytes) else ""
     return UserError(f"{where}{os.strerror(number)}; {FIXES[number]}; nothing half-written is kept")
 
 

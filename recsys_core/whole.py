@@ -42,8 +42,16 @@ def writing(path: Path) -> Iterator[Path]:
             finally:
                 fresh.unlink(missing_ok=True)
     except OSError as error:
-        error.filename = str(path)
+        about(error, path)
         raise
+
+
+def about(error: OSError, path: Path) -> None:
+    """Let an error name `path`; one without a number (NumPy's, safetensors') would lose its words by a file name."""
+    if error.errno is None:
+        error.add_note(str(path))
+    else:
+        error.filename = str(path)
 
 
 def _sweep(path: Path) -> None:

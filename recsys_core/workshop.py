@@ -16,7 +16,7 @@ from pathlib import Path
 from recsys_core.config import Settings, dump_settings
 from recsys_core.data import Dataset
 from recsys_core.errors import UserError
-from recsys_core.whole import writing
+from recsys_core.whole import about, writing
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def workshop(out: Path, dataset: Dataset, settings: Settings, resume: bool) -> I
             yield folder
         except BaseException as error:
             if isinstance(error, OSError) and error.filename is None:
-                error.filename = str(out)
+                about(error, out)
             for half in (folder / "run", *folder.glob("*/.*.writing")):
                 shutil.rmtree(half, ignore_errors=True)
             raise

@@ -109,15 +109,16 @@ def test_arrays_with_pickles_are_refused(run: Path) -> None:
         _ = Run.load(run).split
 
 
-def test_pickled_weights_and_foreign_code_are_never_loaded(tiny: str, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(tiny, tmp_path / "bert"))
-    assert locate(str(folder)) == folder
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+def test_pickled_weights_are_never_loaded(tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_text("{}")
+    assert locate(str(tmp_path)) == tmp_path
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(UserError, match="pickled weights are never loaded"):
-        locate(str(folder))
+        locate(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["../runs", "/etc", "..", "a/../../b", ".hidden", "tiny\x00"])
+@pytest.mark.parametrize("name", ["..", "tiny\x00"])
 def test_a_run_in_the_address_is_one_of_the_folder(open_app, tiny_run: Run, name: str) -> None:
     app = open_app(tiny_run.path.parent, "overview", run=name)
     assert app.sidebar.selectbox(key="run").value == "tiny"
@@ -139,8 +140,9 @@ def test_a_table_for_machines_is_exact_and_one_for_spreadsheets_is_guarded(hosti
 def test_every_csv_is_one_of_the_two() -> None:
     found = {}
     for path in (*(ROOT / "recsys_core").rglob("*.py"), *(ROOT / "dashboard").rglob("*.py")):
-        calls = [n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Attribute) and n.attr == "to_csv"]
-        found |= {path.relative_to(ROOT).as_posix(): len(calls)} if calls else {}
+        if "to_csv" in (text := path.read_text("utf-8")):
+            calls = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Attribute) and n.attr == "to_csv"]
+            found[path.relative_to(ROOT).as_posix()] = len(calls)
     assert found == {"recsys_core/cli.py": 1, "dashboard/tables.py": 1}
 
 
