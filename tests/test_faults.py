@@ -27,7 +27,7 @@ from recsys_core.explain.answer import explain
 from recsys_core.readers import load_dataset
 from recsys_core.run import Run, find_runs
 from recsys_core.train import train
-from recsys_core.whole import unseal, writing
+from recsys_core.whole import about, unseal, writing
 from recsys_core.workshop import workshop
 
 
@@ -171,6 +171,9 @@ def test_a_disk_that_cannot_be_written_to_is_one_line(
 def test_other_errors_of_the_system_rise() -> None:
     assert of_the_disk(FileNotFoundError(2, "No such file", "x")) is None
     assert "No space" in str(of_the_disk(OSError("4096 requested and 0 written")))
+    full = OSError("4096 requested and 0 written")
+    about(full, Path("a/b.npy"))
+    assert str(of_the_disk(full)).startswith("a/b.npy: No space left on device; free some space")
     assert "No space" in str(of_the_disk(OSError("x: I/O error: No space left on device (os error 28)")))
 
 
