@@ -9,7 +9,7 @@ export GOMP_SPINCOUNT := 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test lint types fmt bench screenshots notebooks
+.PHONY: help demo install test lint types fmt bench audit screenshots notebooks
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,9 +22,10 @@ install: .venv/installed-app  ## only install; then .venv/bin/whyrec --help
 test: .venv/installed-dev  ## run the tests, offline
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-lint: .venv/installed-dev  ## check style and format
+lint: .venv/installed-dev  ## check style, format and what bandit knows of insecure code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit -c pyproject.toml -r recsys_core dashboard --severity-level medium --quiet
 
 types: .venv/installed-dev  ## check types
 	$(BIN)/mypy
@@ -36,6 +37,9 @@ fmt: .venv/installed-dev  ## put style and format right
 bench: .venv/installed-dev  ## run the benchmarks on MovieLens-100K; results are written to benchmarks/results
 	$(BIN)/whyrec fetch ml-100k --out data/ml-100k
 	@set -e; for name in metric_agreement warm cold timing explain sentences; do echo "$$name"; $(BIN)/python benchmarks/$$name.py; done
+
+audit: .venv/installed-dev  ## look for published advisories against the pinned packages, if pip-audit is there
+	$(BIN)/python benchmarks/audit.py
 
 screenshots: .venv/installed-dev  ## take the pictures of docs/images from the real dashboard on runs/demo
 	$(BIN)/whyrec demo --no-dashboard

@@ -14,7 +14,6 @@ import hashlib
 import html
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -31,6 +30,7 @@ from dashboard.strings import joined, language, plain
 from recsys_core.errors import UserError
 from recsys_core.explain.game import Explanation
 from recsys_core.explain.tree import PRIOR, tree
+from recsys_core.whole import writing
 
 if TYPE_CHECKING:
     from recsys_core.explain.subject import Subject
@@ -124,13 +124,8 @@ def write_report(
     path = Path(path)
     if path.is_dir():
         raise UserError(f"report: {path} is a folder; name a file, such as {path / 'report.html'}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(_bytes(page))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(path) as fresh:
+        fresh.write_bytes(_bytes(page))
     return path
 
 

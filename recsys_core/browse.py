@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys_core.data import Dataset, Histories
+from recsys_core.evaluate import stored
 from recsys_core.hybrid import Blend, sigmoid
 from recsys_core.ranking import hide, top_k
 from recsys_core.scorers.base import Scores
@@ -114,6 +115,7 @@ def run_facts(path: Path) -> dict[str, str]:
 def headline(run: Run) -> Headline:
     """The test figure if the run has been evaluated and its report can be read, else the validation figure."""
     try:
+        stored(run)
         rows = pd.read_parquet(run.path / "report.parquet")
         row = rows[(rows["model"] == "hybrid") & (rows["metric"] == "ndcg") & (rows["segment"] == "all")].iloc[0]
         return Headline("test", int(row["k"]), float(row["mean"]), float(row["low"]), float(row["high"]), int(row["n"]))
@@ -126,7 +128,7 @@ def headline(run: Run) -> Headline:
 def calibration(run: Run) -> tuple[float, int] | None:
     """(expected calibration error, number of recommendations judged) on the test set; None if not evaluated."""
     try:
-        facts = _json(run.path / "report.json")["calibration"]
+        facts = stored(run)["calibration"]
         return float(facts["ece"]), int(sum(row["n"] for row in facts["table"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

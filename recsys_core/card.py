@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from recsys_core.config import Settings
@@ -31,11 +32,11 @@ def render(facts: dict[str, Any], settings: Settings, blend: Blend) -> str:
     data, valid = facts["data"], facts["valid"]
     ranked = sorted(valid["components"].items(), key=lambda pair: -pair[1])
     lines = [
-        f"# Hybrid on {data['name']}",
+        f"# Hybrid on {literal(data['name'])}",
         "",
         f"{data['users']:,} users, {data['items']:,} items, {data['interactions']:,} interactions ({data['likes']:,} likes, "
         f"{data['sparsity']:.1%} of pairs empty), {data['items_with_text']:,} items with text.",
-        *(f"- {note}" for note in facts["notes"]),
+        *(f"- {literal(note)}" for note in facts["notes"]),
         "",
         *_update(facts.get("update")),
         "## Convention",
@@ -71,14 +72,19 @@ def _unmet(facts: dict[str, Any] | None) -> list[str]:
     ]
 
 
+def literal(text: object) -> str:
+    """A name from the data as one line of Markdown that shows it as it is: no HTML, link, code or table cell of its own."""
+    return re.sub(r"([\\`*<>\[\]|])", r"\\\1", " ".join(str(text).split()))
+
+
 def _update(facts: dict[str, Any] | None) -> list[str]:
     """What an update brought in, and what in this card is still of the run that it went out from."""
     if facts is None:
         return []
     return [
         "## Update",
-        f"- of run {facts['parent']} (data {facts['parent_fingerprint'][:12]}), update number {facts['generation']}",
-        *(f"- {line}" for line in facts["told"]),
+        f"- of run {literal(facts['parent'])} (data {facts['parent_fingerprint'][:12]}), update number {facts['generation']}",
+        *(f"- {literal(line)}" for line in facts["told"]),
         "- weights, calibration, standardising constants, candidates and validation figures are as that run learned them",
         "",
     ]

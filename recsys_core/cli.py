@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from recsys_core import __version__, cli_dashboard, cli_doctor, cli_help
 from recsys_core.cli_help import Add, Parser
-from recsys_core.errors import UserError
+from recsys_core.errors import UserError, of_the_disk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +22,8 @@ HIDES, HIDE_DEFAULT = ("met", "liked"), "(default: as the run was trained)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. 0 = done, 1 = `doctor` found what blocks, 2 = the input was wrong (one line on stderr says the fix),
-    130 = interrupted."""
+    """Run one command. 0 = done, 1 = `doctor` found what blocks, 2 = the input was wrong or the disk failed (one line on stderr
+    says the fix), 130 = interrupted."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two spinning torch threads beside another process are 30 times slower
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     words = list(sys.argv[1:] if argv is None else argv)
@@ -40,6 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if (told := of_the_disk(error)) is None:
+            raise
+        print(f"whyrec: {told}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -266,8 +271,11 @@ def _replace_folder(data: Dataset, fresh: Path, out: Path) -> None:
     import shutil
 
     shutil.rmtree(fresh, ignore_errors=True)
-    data.save(fresh)
-    fresh.rename(out)
+    try:
+        data.save(fresh)
+        fresh.rename(out)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _print_facts(data: Dataset) -> None:
@@ -326,6 +334,8 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     run = Run.load(args.run)
     test = None if args.test is None else _events(run.dataset, args.test)
+    if test is None:
+        times_opened(run)  # a report that is damaged is told of before the work, not after
     report = evaluate(run, k=args.k, hide_as=args.hide, test=test, segments=_names(args.segments) or [])
     if test is None:
         report.save(run)
@@ -386,10 +396,10 @@ def _write_table(table: pd.DataFrame, args: argparse.Namespace) -> None:
     elif args.out.suffix not in (".csv", ".parquet"):
         raise UserError(f"--out {args.out}: the name must end in .csv or .parquet")
     else:
-        fresh = args.out.with_name(f".{args.out.name}.writing")
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(fresh, index=False) if args.out.suffix == ".csv" else table.to_parquet(fresh, index=False)
-        fresh.replace(args.out)
+        from recsys_core.whole import writing
+
+        with writing(args.out) as fresh:
+            table.to_csv(fresh, index=False) if args.out.suffix == ".csv" else table.to_parquet(fresh, index=False)
         print(f"{len(table):,} rows in {args.out}")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from recsys_core.errors import UserError
+from recsys_core.whole import writing
 
 
 def feedback(args: argparse.Namespace) -> None:
@@ -32,10 +32,8 @@ def feedback(args: argparse.Namespace) -> None:
         from dashboard.tables import safe_csv
 
         table = core.export(path)
-        fresh = args.export.with_name(f".{args.export.name}.writing")
-        args.export.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(safe_csv(table), encoding="utf-8")
-        os.replace(fresh, args.export)
+        with writing(args.export) as fresh:
+            fresh.write_text(safe_csv(table), encoding="utf-8")
         print(f"{len(table):,} rows in {args.export}")
 
 

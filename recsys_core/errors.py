@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import re
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
     """Bad input. The message is one line that names the file, row or field and says the fix."""
+
+
+FIXES = {
+    errno.ENOSPC: "free some space, or name another place",
+    errno.EDQUOT: "free some of your quota, or name another place",
+    errno.EROFS: "name another place",
+    errno.EACCES: "ask for the permission, or name another place",
+    errno.EPERM: "ask for the permission, or name another place",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENOTDIR: "a folder of its path is a file; name another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EFBIG: "it is more than may be written there; name another place",
+    errno.EIO: "the disk failed; copy away what is on it",
+}
+
+
+def of_the_disk(error: OSError) -> UserError | None:
+    """The one line for a disk that is full, not to be written to or failing; None for any other OSError, which must rise."""
+    said = re.search(r"os error (\d+)|\[errno (\d+)\]", str(error), flags=re.IGNORECASE)  # safetensors, Arrow
+    number = error.errno or (int(said[1] or said[2]) if said else None)
+    if number is None and re.fullmatch(r"\d+ requested and \d+ written", str(error)):  # NumPy
+        number = errno.ENOSPC
+    if number not in FIXES:
+        return None
+    named = error.filename or next(iter(getattr(error, "__notes__", [])), None)
+    where = f"{os.fsdecode(named)}: " if isinstance(named, str | bytes) else ""
+    return UserError(f"{where}{os.strerror(number)}; {FIXES[number]}; nothing half-written is kept")
 
 
 def unknown(kind: str, name: object, known: Iterable[object]) -> UserError:

@@ -6,8 +6,6 @@ and the hybrid whose text readers saw shuffled texts.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,10 +24,12 @@ from recsys_core.run import Run
 from recsys_core.scorers import scorer_class
 from recsys_core.scorers.base import Scorer, Scores
 from recsys_core.splits import TEST
+from recsys_core.whole import seal, sha256, unseal, writing
 
 SHOWN = ("ndcg", "recall", "mrr", "coverage", "novelty")  # metrics of a table; `rows` has all
 SMALLEST_SEGMENT = 10  # users; smaller groups are counted but not scored
 ACTIVITY = ("low", "middle", "high")  # thirds of users by the number of known likes
+TABLES = ("report.parquet", "per_user.parquet")
 SHORT_LIST_AUC = "short_list_auc"  # name of the figure in the rows
 
 
@@ -85,12 +85,18 @@ class Report:
     short_lists: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def save(self, run: Run) -> None:
-        """Write report.parquet, per_user.parquet and report.json into the run, and count that its test set was opened."""
-        self.rows.to_parquet(run.path / "report.parquet", index=False)
-        self.per_user.to_parquet(run.path / "per_user.parquet", index=False)
+        """Write report.parquet, per_user.parquet and report.json into the run, and count that its test set was opened.
+
+        Each is whole, and report.json, the last, says which two tables are its own.
+        """
+        times_opened(run)  # a report that is damaged is told of, not replaced
+        with writing(run.path / TABLES[0]) as rows, writing(run.path / TABLES[1]) as users:
+            self.rows.to_parquet(rows, index=False)
+            self.per_user.to_parquet(users, index=False)
+            files = {name: sha256(fresh) for name, fresh in zip(TABLES, (rows, users), strict=True)}
         facts = {"convention": self.convention, "differences": self.differences.to_dict("records")}
         table = {**self.calibration, "table": self.calibration["table"].to_dict("records")}
-        count_opening(run, {**facts, "calibration": table, "short_lists": self.short_lists})
+        count_opening(run, {**facts, "calibration": table, "short_lists": self.short_lists, "files": files})
 
     def text(self) -> str:
         """Tables for a terminal: accuracy with intervals, paired differences, calibration."""
@@ -170,18 +176,33 @@ def times_opened(run: Run) -> int:
 
 def count_opening(run: Run, facts: Mapping[str, Any] | None = None) -> None:
     """Write report.json with one more opening of the test set, and with these facts or, if there are none, those it had."""
-    path = run.path / "report.json"
     kept = _report_facts(run) if facts is None else facts
-    text = json.dumps({**kept, "test_opened": times_opened(run) + 1}, indent=1, ensure_ascii=False)
-    fresh = path.with_name(".report.json.writing")
-    fresh.write_text(text + "\n", encoding="utf-8")
-    os.replace(fresh, path)
+    told = seal({**kept, "test_opened": times_opened(run) + 1}, indent=1, ensure_ascii=False)
+    with writing(run.path / "report.json") as fresh:
+        fresh.write_text(told, encoding="utf-8")
+
+
+def stored(run: Run) -> dict[str, Any]:
+    """report.json of the last evaluation, whose tables are as they were written. Raises UserError naming the file that is not,
+    and FileNotFoundError if there is none."""
+    facts = unseal(run.path / "report.json", _anew(run))
+    for name, digest in facts.get("files", {}).items():
+        if name not in TABLES or sha256(run.path / name) != digest:
+            raise UserError(f"{run.path / name}: changed since it was written, or of another evaluation; {_again(run)}")
+    return facts
 
 
 def _report_facts(run: Run) -> dict[str, Any]:
     path = run.path / "report.json"
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return facts
+    return unseal(path, _anew(run)) if path.exists() else {}
+
+
+def _again(run: Run) -> str:
+    return f"make it again with: whyrec evaluate --run {run.path}"
+
+
+def _anew(run: Run) -> str:
+    return f"remove it (the count of openings of the test set starts anew) and {_again(run)}"
 
 
 def roc_auc(scores: Scores, liked: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -167,17 +167,23 @@ def download_wheel(requirement: str, folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or not wheels:
         lines = done.stderr.strip().splitlines() or ["no wheel came"]
-        raise Unavailable(f"pip could not download {requirement} ({lines[-1]})")
+        raise Unavailable(f"pip could not download {requirement} ({without_passwords(lines[-1])})")
     return wheels[0]
+
+
+def without_passwords(text: str) -> str:
+    """A line without what stands before an @ in its addresses: proxies and indexes may have a name and password there."""
+    return re.sub(r"//[^/@\s]+@", "//", text)
 
 
 def download(url: str, path: Path) -> None:
     """Download one file. Raises Unavailable where the address cannot be read to its end."""
-    try:
-        with urllib.request.urlopen(url, timeout=30) as reply, path.open("wb") as file:
+    try:  # the addresses are constants of this file, none is a user's
+        with urllib.request.urlopen(url, timeout=30) as reply, path.open("wb") as file:  # nosec B310
             shutil.copyfileobj(reply, file)
     except (OSError, http.client.HTTPException) as error:
-        raise Unavailable(f"could not download {url} ({getattr(error, 'reason', error)})") from None
+        reason = without_passwords(str(getattr(error, "reason", error)))
+        raise Unavailable(f"could not download {url} ({reason})") from None
 
 
 def _verify(path: Path, algorithm: str, wanted: str) -> None:

@@ -5,7 +5,6 @@ In: a Run. Out: small frames with means, 95% intervals and n. Reads what is stor
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from recsys_core import scorers
 from recsys_core.browse import EPOCHS
 from recsys_core.errors import UserError
+from recsys_core.evaluate import stored
 
 if TYPE_CHECKING:
     from recsys_core.run import Run
@@ -89,13 +89,15 @@ def judged(run: Run) -> Judged | None:
     if not any(f.exists() for f in files):
         return None
     try:
+        facts = stored(run)
         rows, per_user = pd.read_parquet(files[0]), pd.read_parquet(files[1])
-        facts = json.loads(files[2].read_text(encoding="utf-8"))
         gaps = pd.DataFrame(facts["differences"], columns=list(COLUMNS["report.json"])).astype({"mean": float})
         rows = rows[list(COLUMNS["report.parquet"])].astype({"mean": float, "low": float, "high": float})
         told = Judged(rows, gaps, per_user, int(facts["test_opened"]), {str(k): str(v) for k, v in facts["convention"].items()})
         if not len(board(told)) or "user_id" not in per_user:
             raise ValueError("no NDCG of the hybrid")
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         again = f"whyrec evaluate --run {run.path}"
         raise UserError(

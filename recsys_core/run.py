@@ -5,9 +5,10 @@ config.toml manifest.json data/ split.npy scorers/ blend/ candidates/ history.js
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -24,8 +25,10 @@ from recsys_core.data import Dataset, Histories, load_prepared
 from recsys_core.errors import UserError
 from recsys_core.hybrid import Hybrid, load_blend
 from recsys_core.splits import TRAIN, VALID, Split
+from recsys_core.whole import sha256, unseal
 
 SCHEMA = 1
+AGAIN = "train the run again, or restore a copy"
 
 
 @dataclass(frozen=True)
@@ -37,21 +40,25 @@ class Run:
 
     @classmethod
     def load(cls, path: Path) -> Run:
-        """Check schema and checksums. Raises UserError naming the file that is missing, changed or of another version."""
+        """Check schema and checksums, and that nothing leads out of the folder. Raises UserError naming the file and the fix."""
         try:
-            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            manifest = unseal(path / "manifest.json", AGAIN)
+        except (FileNotFoundError, NotADirectoryError):
             hint = "no such folder" if not path.exists() else "not a run (no manifest.json)"
             raise UserError(f"{path}: {hint}; make one with: whyrec train --data DATA --out {path}") from None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise UserError(f"{path}/manifest.json: damaged; train the run again") from None
-        if manifest.get("schema") != SCHEMA:
-            raise UserError(f"{path}: run schema {manifest.get('schema')}, this version reads {SCHEMA}; train the run again")
-        for name, digest in manifest["files"].items():
+        schema, files = manifest.get("schema"), manifest.get("files")
+        if schema != SCHEMA:
+            newer = isinstance(schema, int) and schema > SCHEMA
+            fix = "install the Whyrec that made it, or a newer one" if newer else AGAIN
+            raise UserError(f"{path}/manifest.json: run schema {schema}, this version reads {SCHEMA}; {fix}")
+        if not isinstance(files, dict) or not isinstance(manifest.get("fingerprint"), str):
+            raise UserError(f"{path}/manifest.json: damaged, no files or no fingerprint; {AGAIN}")
+        confine(path, files)
+        for name, digest in files.items():
             if not (path / name).is_file():
-                raise UserError(f"{path}/{name}: missing; train the run again")
+                raise UserError(f"{path}/{name}: missing; {AGAIN}")
             if sha256(path / name) != digest:
-                raise UserError(f"{path}/{name}: changed since training (checksum differs); train the run again")
+                raise UserError(f"{path}/{name}: changed since training (checksum differs); {AGAIN}")
         return cls(path, manifest)
 
     @cached_property
@@ -156,10 +163,14 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: (p / "manifest.json").stat().st_mtime, reverse=True)
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def confine(folder: Path, names: Iterable[str]) -> None:
+    """Raises UserError if one of the names, or a link in the folder, leads out of it: a run of somebody else must not make us
+    read other files. The folder itself may be a link."""
+    inside = folder.resolve()
+    found = [str(Path(here, name).relative_to(folder)) for here, below, files in os.walk(folder) for name in (*below, *files)]
+    for name in (*names, *found):
+        if Path(name).is_absolute() or ".." in Path(name).parts or not (inside / name).resolve().is_relative_to(inside):
+            raise UserError(f"{folder}: {name!r} leads out of the run; do not use this run, or put the file itself there")
 
 
 def checksums(folder: Path) -> dict[str, str]:

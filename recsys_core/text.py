@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_core.errors import UserError
+from recsys_core.whole import writing
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,8 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
+        # The name is chosen by the one who trains; nothing but safetensors, tokenizers and config.json comes.
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))  # nosec B615
     except (OSError, ValueError) as error:  # offline, not found, not a name
         fix = "name a local folder with a BERT, or use 'minilm'"
         raise UserError(f"encoder {name!r}: no such folder, and the hub gave none ({type(error).__name__}); {fix}") from error
@@ -116,7 +118,8 @@ class Encoder:
 
         folder, device = locate(name), pick_device(device)
         with torch.random.fork_rng(devices=[]), quiet():
-            model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+            how = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
+            model = AutoModel.from_pretrained(folder, **how)  # nosec B615
         return cls(model, load_tokenizer(folder), device)
 
     @property
@@ -161,7 +164,7 @@ class Encoder:
 def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)  # nosec B615
 
 
 def encode_cached(
@@ -293,35 +296,41 @@ def cache_folder(cache_dir: Path | None = None) -> Path:
 
 
 def _read_cache(file: Path) -> dict[bytes, NDArray[np.float32]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     if not file.is_file():
         return {}
     try:
-        arrays = load_file(file)
-        return {key.tobytes(): vector for key, vector in zip(arrays["keys"], arrays["vectors"], strict=True)}
+        with safe_open(file, "np") as stored:
+            told = (stored.metadata() or {}).get("sha256")
+            keys, vectors = stored.get_tensor("keys"), stored.get_tensor("vectors")
+        if told != _digest(keys, vectors):
+            raise ValueError("its checksum differs")
+        return {key.tobytes(): vector for key, vector in zip(keys, vectors, strict=True)}
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         log.warning("text cache %s cannot be read (%s); it is built again", file, error)
         return {}
 
 
+def _digest(*arrays: NDArray[Any]) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
+
+
 def _write_cache(file: Path, store: dict[bytes, NDArray[np.float32]]) -> None:
     keys = np.frombuffer(b"".join(store), np.uint8).reshape(len(store), -1)
-    write_whole(file, {"keys": keys, "vectors": np.array(list(store.values()), np.float32)})
+    vectors = np.array(list(store.values()), np.float32)
+    try:
+        write_whole(file, {"keys": keys, "vectors": vectors}, {"sha256": _digest(keys, vectors)})
+    except OSError as error:  # the disk is full, or not ours to write to: the vectors are there without
+        log.warning("text cache %s cannot be written (%s); these texts will be encoded again", file, error)
 
 
 def write_whole(file: Path, arrays: dict[str, NDArray[Any]], facts: dict[str, str] | None = None) -> None:
     """Write a safetensors file so that a reader sees the old one or the new one, never a half."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    try:
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, part, metadata=facts)
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(file) as fresh:
+        fresh.write_bytes(save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, facts))
 
 
 @contextmanager

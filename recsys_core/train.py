@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import fcntl
 import json
-import os
 import platform
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +32,8 @@ from recsys_core.ranking import hide, marked, top_k
 from recsys_core.scorers import scorer_class
 from recsys_core.scorers.base import Scorer
 from recsys_core.splits import TRAIN, VALID, Split
+from recsys_core.whole import seal
+from recsys_core.workshop import workshop
 
 Say = Callable[[str], None]
 DOUBT = 2.0  # standard errors: a tenth of the items is a small rehearsal, and what it does not show is left to warm items
@@ -444,28 +443,4 @@ def write_manifest(
         **(more or {}),
         "files": run.checksums(whole),
     }
-    (whole / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def workshop(out: Path, dataset: Dataset, settings: Settings, resume: bool) -> Iterator[Path]:
-    """The folder beside `out` that holds finished stages; locked while in use, removed once the run is whole."""
-    folder = out.with_name(f".{out.name}.partial")
-    key = {"fingerprint": dataset.fingerprint, "settings": dump_settings(settings)}
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{out} is being trained by another process; wait for it or choose another --out") from None
-        same = (folder / "key.json").exists() and json.loads((folder / "key.json").read_text(encoding="utf-8")) == key
-        if resume and not same:
-            raise UserError(f"nothing to resume for {out} with this data and these settings; leave --resume out to start again")
-        if not resume:
-            for old in folder.iterdir():
-                if old.name != "lock":
-                    shutil.rmtree(old) if old.is_dir() else old.unlink()
-            (folder / "key.json.writing").write_text(json.dumps(key), encoding="utf-8")
-            os.replace(folder / "key.json.writing", folder / "key.json")
-        yield folder
-        shutil.rmtree(folder)
+    (whole / "manifest.json").write_text(seal(manifest, indent=1), encoding="utf-8")

@@ -29,9 +29,11 @@ from recsys_core.hybrid import Hybrid, load_blend, save_blend
 from recsys_core.ranking import hide, marked, top_k
 from recsys_core.readers._build import with_users
 from recsys_core.readers.table import read_more
-from recsys_core.run import Run, sha256
+from recsys_core.run import Run
 from recsys_core.splits import TEST, TRAIN, UNUSED, VALID, Split
-from recsys_core.train import rng_of, workshop, write_manifest
+from recsys_core.train import rng_of, write_manifest
+from recsys_core.whole import sha256
+from recsys_core.workshop import workshop
 
 EPOCHS = 3  # of what learns in steps: benchmarks/update.py
 Say = Callable[[str], None]
@@ -101,6 +103,7 @@ def from_feedback(run: Run, frame: pd.DataFrame, users: Vocabulary | None = None
     not used. Reactions to items of other data are left out, both counted.
 
     Args:
+        frame: as `feedback_events` gives it, the oldest first: that order holds even if the clock went back in between.
         users: the run's users and those of a file that came before; default the run's.
     """
     data, found = run.dataset, frame
@@ -114,7 +117,7 @@ def from_feedback(run: Run, frame: pd.DataFrame, users: Vocabulary | None = None
         known.find(used["user"]).astype(np.int32),
         data.items.find(used["item"]).astype(np.int32),
         np.array([worth[r] for r in used["reaction"]], np.float32),
-        None if data.interactions.time is None else _seconds(used["time"]),
+        None if data.interactions.time is None else _forward(_seconds(used["time"])),
     )
     rows = _latest(events, len(data.items))
     counts = {"rows": len(found), "repeated": len(used) - len(rows), "other_items": int(strange.sum())}
@@ -130,6 +133,14 @@ def _seconds(column: pd.Series[Any]) -> NDArray[np.int64]:
         return number.to_numpy(np.int64)
     stamps = pd.to_datetime(column, utc=True, format="ISO8601")
     return np.asarray((stamps - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(seconds=1), np.int64)
+
+
+def _forward(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Times of events in their order, made to rise if the clock that wrote them went back somewhere."""
+    if not (np.diff(times) < 0).any():
+        return times
+    steps = np.arange(len(times))
+    return np.asarray(np.maximum.accumulate(times - steps) + steps, np.int64)
 
 
 def _latest(events: Interactions, n_items: int) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ FILES = sorted(str(p.relative_to(ROOT)) for room in ("recsys_core", "dashboard")
 
 # A module may import its own layer and those above it in this list, never those below.
 LAYERS = [
-    {"", "errors", "registry", "show"},
+    {"", "errors", "registry", "show", "whole"},
     {"data"},
     {"splits", "text", "metrics", "ranking", "rerank", "resampling", "readers", "fetch"},
     {"features"},
@@ -34,6 +34,7 @@ LAYERS = [
         "cases",
         "train",
         "run",
+        "workshop",
         "evaluate",
         "analytics",
         "tradeoffs",
@@ -115,14 +116,20 @@ def knows_recommenders(path: str, tree: ast.Module) -> list[str]:
     return [n for n in imports(tree) if n.startswith(("recsys_core", ".")) and not n.startswith(allowed)]
 
 
+UNSAFE = ("torch.load", "torch.save", "torch.hub", "pd.read_pickle", "yaml.load", "yaml.unsafe_load", "yaml.full_load")
+UNSAFE += ("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput")
+
+
 def unsafe_loads(path: str, tree: ast.Module) -> list[str]:
     bad = [
         n for n in imports(tree) if n.split(".")[0] in ("pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")
     ]
     for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
-            bad += [] if isinstance(node.value, ast.Constant) and node.value.value is False else ["allow_pickle"]
-        elif isinstance(node, ast.Attribute) and ast.unparse(node) in ("torch.load", "torch.save", "pd.read_pickle"):
+        if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "trust_remote_code", "shell"):
+            bad += [] if isinstance(node.value, ast.Constant) and node.value.value is False else [node.arg]
+        elif isinstance(node, ast.Name) and node.id in ("eval", "exec", "compile", "__import__"):
+            bad.append(node.id)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in UNSAFE:
             bad.append(ast.unparse(node))
         elif isinstance(node, ast.Attribute) and node.attr == "to_pickle":
             bad.append("to_pickle")
@@ -224,7 +231,7 @@ RULES = [
         ],
     ),
     Rule(
-        "nothing is pickled",
+        "nothing that is read is run: no pickle, no eval, no shell, no code of a hub",
         everywhere,
         unsafe_loads,
         [
@@ -232,6 +239,13 @@ RULES = [
             ("recsys_core/run.py", "x = np.load('a.npy', allow_pickle=True)"),
             ("recsys_core/run.py", "import torch\nx = torch.load('a')"),
             ("dashboard/app.py", "frame.to_pickle('a')"),
+            ("dashboard/app.py", "import joblib\nx = joblib.load('a')"),
+            ("dashboard/app.py", "x = eval('1')"),
+            ("dashboard/app.py", "exec(text)"),
+            ("recsys_core/text.py", "import yaml\nx = yaml.load(text)"),
+            ("recsys_core/text.py", "subprocess.run(text, shell=True)"),
+            ("recsys_core/text.py", "os.system(text)"),
+            ("recsys_core/text.py", "AutoModel.from_pretrained(x, trust_remote_code=True)"),
         ],
     ),
     Rule(

@@ -206,7 +206,9 @@ def missing_paths(name: str, page: str) -> list[str]:
     return [path for path in absent if path not in ignored]
 
 
-@pytest.mark.parametrize("page", [README, "CONTRIBUTING.md", "CHANGELOG.md", ARCHITECTURE, "docs/explaining.md"])
+@pytest.mark.parametrize(
+    "page", [README, "CONTRIBUTING.md", "CHANGELOG.md", ARCHITECTURE, "docs/explaining.md", "docs/security.md"]
+)
 def test_named_files_exist(page: str) -> None:
     assert not missing_paths(page, PAGES[page])
 

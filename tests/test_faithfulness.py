@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +33,7 @@ from recsys_core.hybrid import Blend, Hybrid
 from recsys_core.run import Run
 from recsys_core.scorers.base import LinearScorer
 from recsys_core.train import train
+from recsys_core.whole import seal, unseal
 
 CHEAP = ("exact", "shap", "loo", "popularity", "random")
 
@@ -256,8 +256,8 @@ def test_save_and_load(run: Run, board: Scoreboard) -> None:
     assert found.settings == board.settings
     assert not list(run.path.glob("*.part"))
     Run.load(run.path)  # the run is whole with it
-    facts = json.loads((run.path / "faithfulness.json").read_text("utf-8"))
-    (run.path / "faithfulness.json").write_text(json.dumps(facts | {"sha256": "0"}), "utf-8")
+    facts = unseal(run.path / "faithfulness.json", "")
+    (run.path / "faithfulness.json").write_text(seal(facts | {"sha256": "0"}), "utf-8")
     with pytest.raises(UserError, match="does not belong to"):
         load(run)
 

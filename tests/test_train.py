@@ -22,6 +22,7 @@ from recsys_core.evaluate import compare, evaluate, models_of, times_opened
 from recsys_core.run import Run, find_runs
 from recsys_core.splits import TEST
 from recsys_core.train import shuffle_texts, train
+from recsys_core.whole import seal, unseal
 
 QUICK = Settings(components=("popularity", "item_knn", "ease"), control=False)
 
@@ -133,9 +134,13 @@ def test_a_changed_missing_or_newer_run_is_refused_by_name(tmp_path: Path) -> No
         Run.load(path)
     blend.write_text(whole)
     manifest = path / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema": 99}))
-    with pytest.raises(UserError, match="run schema 99"):
-        Run.load(path)
+    written = manifest.read_text()
+    for schema, fix in ((99, "a newer one"), (0, "train the run again")):
+        manifest.write_text(seal(unseal(manifest, "") | {"schema": schema}))
+        with pytest.raises(UserError, match=rf"a/manifest\.json: run schema {schema}, this version reads 1; .*{fix}"):
+            Run.load(path)
+    manifest.write_text(written)
+    Run.load(path)
     with pytest.raises(UserError, match="no such folder"):
         Run.load(tmp_path / "none")
 

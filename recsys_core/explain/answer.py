@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,10 +20,12 @@ from recsys_core.explain.game import Budget, Explanation
 from recsys_core.explain.sentence import sentence
 from recsys_core.explain.subject import Subject
 from recsys_core.text import cache_folder
+from recsys_core.whole import seal, unseal, writing
 
 if TYPE_CHECKING:
     from recsys_core.run import Run
 
+log = logging.getLogger(__name__)
 CLOSED = ("exact",)  # methods that cost nothing where they are closed form; the others are kept on disk
 
 
@@ -147,16 +149,17 @@ def forget(histories: Iterable[Histories]) -> int:
 
 
 def _read(file: Path) -> Explanation | None:
-    """What is kept, or None; a file that cannot be read counts as none."""
+    """What is kept, or None; a file that cannot be read, or has changed, counts as none."""
     try:
-        found = Explanation.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        found = Explanation.from_dict(unseal(file, "remove it"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return explainers.named(found, cached=True)
 
 
 def _write(file: Path, explanation: Explanation) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(explanation.as_dict(), ensure_ascii=False), encoding="utf-8")
-    os.replace(part, file)
+    try:
+        with writing(file) as fresh:
+            fresh.write_text(seal(explanation.as_dict(), ensure_ascii=False), encoding="utf-8")
+    except OSError as error:  # the disk is full, or not ours to write to: the answer is there without
+        log.warning("explanation is not kept in %s (%s)", file.parent, error.strerror)

@@ -6,9 +6,6 @@ insertion as in LXR (Barkan et al. 2024), with fixed numbers of past items as in
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +25,7 @@ from recsys_core.explain.subject import Subject
 from recsys_core.hybrid import sigmoid
 from recsys_core.recommend import recommend
 from recsys_core.text import forget
+from recsys_core.whole import seal, sha256, unseal, writing
 
 if TYPE_CHECKING:
     from recsys_core.run import Run
@@ -150,17 +148,11 @@ class Scoreboard:
     def save(self, run: Run) -> None:
         """Write faithfulness.parquet and faithfulness.json into the run, each whole; `load` refuses one of each of two boards."""
         table, facts = _files(run, self.settings["question"])
-        parts = [file.with_name(f"{file.name}.{os.getpid()}.part") for file in (table, facts)]
         pairs = {"agreement": _records(self.agreement), "gaps": _records(self.gaps)}
-        try:
-            self.rows.to_parquet(parts[0], index=False)
-            told = {"settings": self.settings, **pairs, "sha256": _digest(parts[0])}
-            parts[1].write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-            for part, file in zip(parts, (table, facts), strict=True):
-                os.replace(part, file)
-        finally:
-            for part in parts:
-                part.unlink(missing_ok=True)
+        with writing(facts) as told, writing(table) as rows:
+            self.rows.to_parquet(rows, index=False)
+            found = {"settings": self.settings, **pairs, "sha256": sha256(rows)}
+            told.write_text(seal(found, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
 
 def _files(run: Run, question: str) -> tuple[Path, Path]:
@@ -173,8 +165,8 @@ def load(run: Run, question: str = "history") -> Scoreboard:
     """What `Scoreboard.save` wrote. Raises UserError if there is none, or half of one."""
     table, facts = _files(run, question)
     try:
-        told = json.loads(facts.read_text(encoding="utf-8"))
-        if told["sha256"] != _digest(table):
+        told = unseal(facts, "make the scoreboard again")
+        if told["sha256"] != sha256(table):
             raise UserError(f"{table}: does not belong to {facts.name}; make the scoreboard again")
     except FileNotFoundError as error:
         make = f"whyrec explain --run {run.path} --scoreboard --question {question}"
@@ -191,10 +183,6 @@ def _frame(records: list[dict[str, Any]], keys: tuple[str, ...]) -> pd.DataFrame
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain values, NaN as None."""
     return [{str(k): None if v != v else v for k, v in row.items()} for row in table.to_dict("records")]
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def scoreboard(

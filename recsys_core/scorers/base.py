@@ -108,6 +108,7 @@ class Scorer(ABC):
 
     def save(self, folder: Path) -> None:
         """Write config.json and arrays.safetensors into an existing or new folder."""
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +119,14 @@ class Scorer(ABC):
                 flat.update({f"{name}.{part}": np.ascontiguousarray(array) for part, array in parts.items()})
             else:
                 flat[name] = np.ascontiguousarray(value)
-        save_file(flat, folder / "arrays.safetensors")
+        file = folder / "arrays.safetensors"
+        file.touch()
+        mode = file.stat().st_mode
+        try:
+            save_file(flat, file)
+        except SafetensorError as error:
+            raise OSError(f"{file}: {error}") from None
+        file.chmod(mode)  # safetensors lets nobody but us read it; a run is for all who may read its folder
         config = json.dumps(dataclasses.asdict(self.config), indent=1, sort_keys=True)
         (folder / "config.json").write_text(config + "\n", encoding="utf-8")
 

