@@ -41,6 +41,8 @@ LAYERS = [
         "catalogue_map",
         "explain",
         "testing",
+        "pair_checks",
+        "protocols",
         "feedback",
         "update",
         "overview",
@@ -50,8 +52,6 @@ LAYERS = [
         "whatif",
         "new_item",
         "intake",
-        "protocols",
-        "pair_checks",
     },
     {"cli", "cli_explain", "cli_dashboard", "cli_update", "cli_feedback"},
 ]
