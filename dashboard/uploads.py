@@ -14,7 +14,7 @@ from pathlib import Path
 
 from recsys_core.errors import UserError
 from recsys_core.intake import KINDS
-from recsys_core.readers._files import SUFFIXES
+from recsys_core.readers._border import SUFFIXES
 
 MOST_MB = 200  # of a file; `whyrec dashboard` tells Streamlit the same
 MOST_DESKS = 8  # temporary folders at a time; the one that was not used for longest makes way

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsys_core import __version__, cli_dashboard
-from recsys_core.errors import UserError
+from recsys_core.errors import UserError, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from recsys_core.data import Dataset, Interactions
+    from recsys_core.run import Run
 
 HIDES, HIDE_DEFAULT = ("met", "liked"), "(default: as the run was trained)"
 Add = Callable[..., argparse.ArgumentParser]  # (name, function, help, example) -> the command's parser
@@ -31,11 +32,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"whyrec: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader (head, less) has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if error.filename is None:
+            raise
+        told = f"{error.filename}: {error.strerror}; check the path, its permissions and the space on the disk"
+        print(f"whyrec: {one_line(told)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("whyrec: interrupted; nothing half-written is kept", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader (head, less) has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -243,8 +251,11 @@ def _replace_folder(data: Dataset, fresh: Path, out: Path) -> None:
     import shutil
 
     shutil.rmtree(fresh, ignore_errors=True)
-    data.save(fresh)
-    fresh.rename(out)
+    try:
+        data.save(fresh)
+        fresh.rename(out)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)  # what a full disk has left
 
 
 def _print_facts(data: Dataset) -> None:
@@ -280,7 +291,7 @@ def _recommend(args: argparse.Namespace) -> None:
     run = Run.load(args.run)
     weights = _weights(args.weights)
     if args.history is not None:
-        table = recommend_history(run, _history(args.history), k=args.k, weights=weights)
+        table = recommend_history(run, _history(run, args.history), k=args.k, weights=weights)
     else:
         users = None if args.users == "all" else [u.strip() for u in args.users.split(",")]
         table = recommend_users(run, users, k=args.k, weights=weights, hide_as=args.hide)
@@ -359,10 +370,10 @@ def _events(data: Dataset, path: Path) -> Interactions:
     return read_events(path, data)
 
 
-def _history(path: Path) -> list[str]:
+def _history(run: Run, path: Path) -> list[str]:
     from recsys_core.readers.table import read_column
 
-    return read_column(path, "item_id")
+    return read_column(path, "item_id", run.dataset.items)
 
 
 def _write_table(table: pd.DataFrame, args: argparse.Namespace) -> None:
