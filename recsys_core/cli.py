@@ -314,7 +314,10 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     run = Run.load(args.run)
     test = None if args.test is None else _events(run.dataset, args.test)
-    report = evaluate(run, k=args.k, hide_as=args.hide, test=test, segments=_names(args.segments) or [])
+    try:
+        report = evaluate(run, k=args.k, hide_as=args.hide, test=test, segments=_names(args.segments) or [])
+    except UserError as error:
+        raise UserError(f"{args.test}: {error}") if str(error).startswith("test events") else error from None
     if test is None:
         report.save(run)
     if args.json:

@@ -159,8 +159,13 @@ def count_opening(run: Run, facts: Mapping[str, Any] | None = None) -> None:
 
 
 def _report_facts(run: Run) -> dict[str, Any]:
+    """report.json, {} if there is none. Raises UserError if it is damaged: it counts how often the test set was opened."""
     path = run.path / "report.json"
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        int(facts.get("test_opened", 0))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{path}: damaged, so the count of openings is lost; remove it and evaluate the run again") from None
     return facts
 
 

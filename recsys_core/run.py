@@ -25,6 +25,8 @@ from recsys_core.hybrid import Hybrid
 from recsys_core.splits import TRAIN, VALID, Split
 
 SCHEMA = 1
+PARTS = {"fingerprint": str, "created": str, "versions": dict, "seconds": dict, "files": dict}  # of manifest.json, and their kind
+OWED = {"config.toml", "data/dataset.json", "split.npy", "blend/blend.json", "metrics.json"}  # that a checksum must be there for
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,13 @@ class Run:
     @classmethod
     def load(cls, path: Path) -> Run:
         """Check schema and checksums. Raises UserError naming the file that is missing, changed or of another version."""
-        try:
-            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            hint = "no such folder" if not path.exists() else "not a run (no manifest.json)"
-            raise UserError(f"{path}: {hint}; make one with: whyrec train --data DATA --out {path}") from None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise UserError(f"{path}/manifest.json: damaged; train the run again") from None
-        if manifest.get("schema") != SCHEMA:
-            raise UserError(f"{path}: run schema {manifest.get('schema')}, this version reads {SCHEMA}; train the run again")
+        manifest = _manifest(path)
         for name, digest in manifest["files"].items():
-            if not (path / name).is_file():
-                raise UserError(f"{path}/{name}: missing; train the run again")
-            if sha256(path / name) != digest:
+            try:
+                changed = sha256(path / name) != digest
+            except OSError:
+                raise UserError(f"{path}/{name}: missing; train the run again") from None
+            if changed:
                 raise UserError(f"{path}/{name}: changed since training (checksum differs); train the run again")
         return cls(path, manifest)
 
@@ -113,6 +109,29 @@ class Run:
     def epochs(self) -> list[dict[str, Any]]:
         """One line an epoch, of every component that trains in epochs."""
         return [json.loads(line) for line in (self.path / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """What manifest.json says. Raises UserError for one that is missing, damaged, of another schema, or that leads elsewhere."""
+    file = path / "manifest.json"
+    if not file.is_file():
+        hint = "not a run (no manifest.json)" if path.exists() else "no such folder"
+        raise UserError(f"{path}: {hint}; make one with: whyrec train --data DATA --out {path}")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError):  # ValueError: no JSON, no UTF-8
+        raise UserError(f"{file}: damaged; train the run again") from None
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise UserError(f"{path}: run schema {schema}, this version reads {SCHEMA}; train the run again")
+    if not all(isinstance(manifest.get(key), kind) for key, kind in PARTS.items()):
+        raise UserError(f"{file}: damaged (it lacks {', '.join(PARTS)}, or one is of another kind); train the run again")
+    if missing := sorted(OWED - manifest["files"].keys()):
+        raise UserError(f"{file}: damaged (no checksum of {missing[0]}); train the run again")
+    for name in manifest["files"]:
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+            raise UserError(f"{file}: names {name!r}, which is not in the run; train the run again")
+    return manifest
 
 
 def find_runs(folder: Path) -> list[Path]:

@@ -5,10 +5,13 @@ Nothing is half-written, and memory stays bounded."""
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import broken
 import pytest
 from broken import KINDS, READ, Kind
 
@@ -16,10 +19,17 @@ from recsys_core import cli
 from recsys_core.readers import load_dataset
 from recsys_core.run import Run
 
+Said = pytest.CaptureFixture[str]
 LIGHT = [name for name, kind in KINDS.items() if not kind.heavy]
 HEAVY = [name for name, kind in KINDS.items() if kind.heavy]
-SLOW_COMMANDS = ("test", "update")  # on a table that is read
-MOST_MB = 1_500  # that refusing any of them may take in all; importing pandas and Arrow takes some 250
+QUICK = "history"  # the command that meets all light kinds; the others only those that no command reads
+HUGE = (
+    "a million columns and a row",
+    "a field of ten million characters",
+    "a text file of a terabyte",
+    "Parquet: a text of a million characters in every row",
+)
+MOST_MB = 400  # of one process that refuses them; importing pandas and Arrow takes more than half of it
 COMMANDS: Mapping[str, Callable[[Path, Path, Path], list[str]]] = {  # (run, table, where to write) -> the words of the command
     "history": lambda run, table, out: ["recommend", f"--run={run}", f"--history={table}", f"--out={out}.csv"],
     "test": lambda run, table, out: ["evaluate", f"--run={run}", f"--test={table}", "--k=3"],
@@ -37,7 +47,7 @@ def tree(folder: Path) -> dict[str, tuple[int, int, int]]:
     return {name: (s.st_mode, s.st_size, s.st_mtime_ns) for name, s in found.items() if not name.startswith("cache")}
 
 
-def outcome(words: list[str], table: Path, folder: Path, capfd: pytest.CaptureFixture[str]) -> str:
+def outcome(words: list[str], table: Path, folder: Path, capfd: Said) -> str:
     """Run a command; "" if it did its work, else what it said. Fails on anything but work done or one line that helps."""
     before = tree(folder)
     with warnings.catch_warnings():
@@ -59,20 +69,38 @@ def outcome(words: list[str], table: Path, folder: Path, capfd: pytest.CaptureFi
     return err
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """The light kinds, each in a folder of its own."""
+    place = tmp_path_factory.mktemp("kinds")
+    return {name: KINDS[name].make(folder_in(place, str(n))) for n, name in enumerate(LIGHT)}
+
+
+def folder_in(place: Path, name: str) -> Path:
+    (place / name).mkdir()
+    return place / name
+
+
+@pytest.fixture
+def parser_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One parser for all commands of a test: to build it takes longer than to refuse a file."""
+    parser = cli.build_parser()
+    monkeypatch.setattr(cli, "build_parser", lambda: parser)
+
+
+@pytest.mark.usefixtures("parser_kept")
 @pytest.mark.parametrize("name", LIGHT)
-def test_prepare_reads_or_refuses(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    prepared(KINDS[name], tmp_path, capfd)
+def test_prepare_reads_or_refuses(name: str, made: Mapping[str, Path], tmp_path: Path, capfd: Said) -> None:
+    prepared(KINDS[name], made[name], tmp_path, capfd)
 
 
-def prepared(kind: Kind, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "in").mkdir()
-    table, out = kind.make(tmp_path / "in"), tmp_path / "out"
-    told = outcome(["prepare", f"--interactions={table}", f"--out={out}"], table, tmp_path, capfd)
+def prepared(kind: Kind, table: Path, folder: Path, capfd: Said) -> None:
+    told = outcome(["prepare", f"--interactions={table}", f"--out={folder / 'out'}"], table, folder, capfd)
     assert bool(told) == (kind.ends != READ), told
     assert kind.says in told
-    assert not list(tmp_path.glob(".*"))
+    assert not list(folder.glob(".*"))
     if not told:
-        load_dataset(out)  # what was read is whole
+        load_dataset(folder / "out")  # what was read is whole
 
 
 @pytest.fixture(scope="module")
@@ -81,25 +109,120 @@ def base(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run.load(Path(shutil.copytree(tiny_run.path, tmp_path_factory.mktemp("broken") / "tiny")))
 
 
+@pytest.mark.usefixtures("parser_kept")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_reads_or_refuses(
-    command: str, base: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: str, made: Mapping[str, Path], base: Run, tmp_path: Path, capfd: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Run, "load", lambda path: base)  # once for all of them: it is not what is tried
-    kinds = {n: k for n, k in KINDS.items() if not k.heavy and (k.always or command not in SLOW_COMMANDS)}
-    commanded(command, kinds, base, tmp_path, capfd)
+    for name, table in made.items():
+        if command == QUICK or KINDS[name].always:
+            commanded(command, KINDS[name], table, base, tmp_path, capfd)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_meets_every_kind(command: str, base: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    commanded(command, KINDS, base, tmp_path, capfd)
-
-
-def commanded(command: str, kinds: Mapping[str, Kind], base: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for n, (name, kind) in enumerate(kinds.items()):
-        (folder := tmp_path / str(n)).mkdir()
-        table = kind.make(folder)
-        told = outcome(COMMANDS[command](base.path, table, folder / "out"), table, tmp_path, capfd)
-        assert not kind.always or (told and kind.says in told), name
+def test_every_command_meets_every_kind(command: str, base: Run, tmp_path: Path, capfd: Said) -> None:
+    for n, kind in enumerate(KINDS.values()):
+        folder = folder_in(tmp_path, str(n))
+        commanded(command, kind, kind.make(folder), base, folder, capfd)
         shutil.rmtree(folder)
+
+
+def commanded(command: str, kind: Kind, table: Path, base: Run, folder: Path, capfd: Said) -> None:
+    told = outcome(COMMANDS[command](base.path, table, folder / "out"), table, folder, capfd)
+    assert not kind.always or (told and kind.says in told), kind
+    shutil.rmtree(folder / "out", ignore_errors=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_good_table_does_its_work(command: str, base: Run, tmp_path: Path, capfd: Said) -> None:  # else all would be refused
+    (tmp_path / "good.csv").write_text(broken.good())
+    assert outcome(COMMANDS[command](base.path, tmp_path / "good.csv", tmp_path / "out"), Path(), tmp_path, capfd) == ""
+
+
+def misbehave(how: str, table: Path) -> int:
+    """What a command must never do, on its way to exit code 2."""
+    if how == "raises":
+        raise KeyError("user_id")
+    if how == "leaves a file":
+        table.with_name(".out.writing").touch()
+    if how == "changes the table":
+        table.write_text("x")
+    lines = {
+        "says nothing": "",
+        "two lines": f"whyrec: {table}: no;\n  y\n",
+        "no file": "whyrec: wrong; mend it\n",
+        "no fix": f"whyrec: {table}: no\n",
+    }
+    print(lines.get(how, f"whyrec: {table}: wrong; mend it\n"), end="", file=sys.stderr)
+    return 0 if how == "warns" else 1 if how == "another code" else 2
+
+
+FAULTS = (
+    "raises",
+    "leaves a file",
+    "changes the table",
+    "says nothing",
+    "two lines",
+    "no file",
+    "no fix",
+    "warns",
+    "another code",
+)
+
+
+@pytest.mark.parametrize("how", ["nothing wrong", *FAULTS])
+def test_the_check_can_fail(how: str, tmp_path: Path, capfd: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = broken.put("events.csv", "a,b\n")(tmp_path)
+    monkeypatch.setattr(cli, "main", lambda words: misbehave(how, table))
+    if how == "nothing wrong":
+        assert outcome(["prepare"], table, tmp_path, capfd)
+        return
+    with pytest.raises((AssertionError, KeyError)):
+        outcome(["prepare"], table, tmp_path, capfd)
+
+
+# Memory.
+
+PROBE = """
+import re, sys
+from recsys_core.cli import main
+for words in sys.argv[1:]:
+    code, status = main(words.split("\\n")), open("/proc/self/status").read()
+    print(code, int(re.search(r"VmHWM:\\s*(\\d+) kB", status)[1]) // 1024)
+"""  # not ru_maxrss, which a process inherits from the one that started it
+
+
+def peak(*commands: list[str]) -> list[tuple[int, int]]:
+    """Exit code of each command, and the most memory in MB that one process has taken for all up to it."""
+    words = ["\n".join(command) for command in commands]
+    done = subprocess.run([sys.executable, "-c", PROBE, *words], capture_output=True, text=True, check=True)
+    return [(int(code), int(mb)) for code, mb in (line.split() for line in done.stdout.splitlines() if line[0] in "02")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_memory_stays_bounded(tmp_path: Path) -> None:
+    many_columns, long, terabyte, bomb = (KINDS[n].make(folder_in(tmp_path, n)) for n in HUGE)
+    words = [
+        ["prepare", f"--interactions={table}", f"--out={tmp_path / 'out'}"] for table in (many_columns, long, terabyte, bomb)
+    ]
+    found = peak(*words)
+    assert [code for code, _ in found] == [2, 2, 2, 2]
+    assert found[-1][1] < MOST_MB
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+@pytest.mark.parametrize("name", [*HEAVY, "a ZIP bomb"])
+def test_memory_stays_bounded_for_each(name: str, tmp_path: Path) -> None:
+    table = KINDS[name].make(folder_in(tmp_path, "in"))
+    ((code, mb),) = peak(["prepare", f"--interactions={table}", f"--out={tmp_path / 'out'}"])
+    assert (code, mb < MOST_MB) == (2, True), mb
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_memory_is_measured(tmp_path: Path) -> None:  # a table that is read in full takes what the check above would not allow
+    table = broken.put("events.csv", "user_id,item_id\n" + "u01,h1\n" * 4_000_000)(tmp_path)
+    ((_, mb),) = peak(["prepare", f"--interactions={table}", "--duplicates=last", f"--out={tmp_path / 'out'}"])
+    assert mb > MOST_MB

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -86,12 +86,16 @@ class Table:
 
     def renamed(self, names: Mapping[str, str]) -> Table:
         """`names` maps column -> new name; a column that already has a new name makes way."""
-        keep = [c for c in self.names if c in names or c not in names.values()]
+        taken = set(names.values())
+        keep = [c for c in self.names if c in names or c not in taken]
+        if twice := [name for name, times in Counter(names.get(c, c) for c in keep).items() if times > 1]:
+            raise UserError(f"{self.path}, row 1: two columns are the {twice[0]}; rename one of them")
         source = {names.get(c, c): self.source.get(c, c) for c in keep}
         return replace(self, data=self.data.select(keep).rename_columns([names.get(c, c) for c in keep]), source=source)
 
     def select(self, names: Iterable[str]) -> Table:
-        return replace(self, data=self.data.select([c for c in names if c in self]))
+        there = set(self.names)
+        return replace(self, data=self.data.select([c for c in names if c in there]))
 
     def with_column(self, name: str, cells: Iterable[str]) -> Table:
         rest = self.data.drop_columns([name]) if name in self else self.data
@@ -109,6 +113,13 @@ class Table:
         if not data.startswith((b"\n", b"\r")) and not any(mark in data for mark in (b'"', b"\n\n", b"\n\r")):
             return record + 1  # no record spans lines and no line is empty
         return next(line for n, (line, _) in enumerate(_records(data, self.layout)) if n == record)
+
+    def require(self, *names: str) -> Self:
+        """The table, which has these columns. Raises UserError if not."""
+        for name in names:
+            if name not in self:
+                raise self.lacks(name, "is this file of the format? If so, add the column")
+        return self
 
     def lacks(self, name: str, fix: str) -> UserError:
         there = [column[:80] for column in self.source.values()]
@@ -307,7 +318,8 @@ def _values(column: Any) -> list[Any]:
 
 def _text(value: Any) -> Any:
     if isinstance(value, list):
-        return tuple(_text(v) for v in value if v is not None)
+        texts = [_text(v) for v in value if v is not None]
+        return tuple(t for text in texts for t in (text if isinstance(text, tuple) else (text,)))
     if isinstance(value, float):  # whole numbers that a missing cell has made floats: 1995.0 is 1995
         value = None if value != value else int(value) if value.is_integer() else value
     return "" if value is None else str(value).strip()
