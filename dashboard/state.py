@@ -197,7 +197,7 @@ def _read_weights(text: str, names: tuple[str, ...], low: float, high: float) ->
         except ValueError:
             number = math.nan
         if name in names and low - STEP <= number <= high + STEP:
-            given[name] = number
+            given[name] = min(max(number, low), high)  # a slider takes nothing beyond its ends
         else:
             bad.append(piece)
     return given, bad
