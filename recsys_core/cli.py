@@ -314,6 +314,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     run = Run.load(args.run)
     test = None if args.test is None else _events(run.dataset, args.test)
+    times_opened(run)  # a count that cannot be read is told before anything is written
     try:
         report = evaluate(run, k=args.k, hide_as=args.hide, test=test, segments=_names(args.segments) or [])
     except UserError as error:

@@ -10,10 +10,10 @@ import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
+from recsys_core import limits
 from recsys_core.errors import UserError
 
 EXAMPLE = "whyrec dashboard --run runs/a --port 8501"
-UPLOAD = 200  # megabytes, of each file on the page Data
 LOGIN = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")  # what [auth] must hold
 
 
@@ -92,7 +92,7 @@ def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
         "runner.postScriptGC": "false",  # it walks all of torch after every move of a slider; Python collects on its own
         "server.enableXsrfProtection": "true",
         "server.enableCORS": "true",
-        "server.maxUploadSize": UPLOAD,
+        "server.maxUploadSize": limits.UPLOAD_MB,
         "browser.gatherUsageStats": "false",
         "client.showErrorDetails": "none",
         "client.toolbarMode": "viewer",  # its menu has the switch of light and dark

@@ -25,7 +25,7 @@ from recsys_core.readers import _parquet
 from recsys_core.readers._border import PARQUET, check_is_file, check_is_text
 from recsys_core.readers._catalog import GENRES, PROSE, PROSE_WORDS, as_tuples
 from recsys_core.readers._columns import EPOCH
-from recsys_core.readers._files import DELIMITERS, _text, column_names
+from recsys_core.readers._files import DELIMITERS, _text, _values, column_names
 from recsys_core.readers.table import NONE, read_tables, settings
 
 KINDS = ("interactions", "items", "users")
@@ -105,7 +105,7 @@ def _peek_parquet(path: Path) -> Peek:
         if batch is None or not batch.num_rows:
             raise UserError(f"{path}: the file has no rows; write it again with its data")
         _parquet.check_unpacked(path, pa.Table.from_batches([batch]))
-        columns = {name: [_shown(v) for v in batch[n].to_pylist()] for n, name in enumerate(batch.schema.names)}
+        columns = {name: [_shown(v) for v in _values(batch[n])] for n, name in enumerate(batch.schema.names)}
     return Peek(path, pd.DataFrame(columns, dtype=object))
 
 

@@ -11,4 +11,4 @@ COLUMNS = 2_000
 VALUES = 500_000_000  # cells of a Parquet file, entries of lists each for itself: it says their number before they are read
 LETTERS = 1_000_000  # of a cell
 ID_LETTERS = 1_000
-TOLD = {"bytes": FILE_BYTES, "rows": ROWS, "columns": COLUMNS, "values": VALUES, "characters": LETTERS, "id": ID_LETTERS}
+UPLOAD_MB = 200  # megabytes of a file that is uploaded on the page Data

@@ -47,7 +47,7 @@ def tree(folder: Path) -> dict[str, tuple[int, int, int]]:
     return {name: (s.st_mode, s.st_size, s.st_mtime_ns) for name, s in found.items() if not name.startswith("cache")}
 
 
-def outcome(words: list[str], table: Path, folder: Path, capfd: Said) -> str:
+def outcome(words: list[str], table: Path, folder: Path, capfd: Said, fix: str = "; ") -> str:
     """Run a command; "" if it did its work, else what it said. Fails on anything but work done or one line that helps."""
     before = tree(folder)
     with warnings.catch_warnings():
@@ -64,7 +64,7 @@ def outcome(words: list[str], table: Path, folder: Path, capfd: Said) -> str:
     assert err[:-1].isprintable()
     assert len(err) < 2_000
     assert str(table)[:500] in err  # the file,
-    assert "; " in err  # and the fix
+    assert fix in err  # and the fix
     assert tree(folder) == before
     return err
 

@@ -81,7 +81,7 @@ def plain(rows: list[Event]) -> bool:
     return all(i.strip() and i.isprintable() for i in ids) and len(pairs) == len(rows)
 
 
-@bounded(120)
+@bounded(60)
 @given(EVENTS, st.sampled_from(",;|\t"), st.sampled_from(ENCODINGS), st.sampled_from(ENDINGS))
 def test_a_table_reads_back_or_is_refused(tmp_path: Path, rows: list[Event], delimiter: str, encoding: str, ending: str) -> None:
     path = written(tmp_path / "e.csv", rows, delimiter, encoding, ending)
@@ -153,7 +153,7 @@ def laid_out(kind: str, folder: Path, which: int = 0, edits: list[Edit] | None =
 def test_a_data_set_with_changed_bytes(kind: str, tmp_path: Path) -> None:
     whole = read(kind, laid_out(kind, tmp_path / "set")).fingerprint
 
-    @bounded(60)
+    @bounded(30)
     @given(st.integers(0, 3), EDITS)
     def try_it(which: int, edits: list[Edit]) -> None:
         folder = laid_out(kind, tmp_path / "set", which, edits)
@@ -169,7 +169,7 @@ def test_a_data_set_with_changed_bytes(kind: str, tmp_path: Path) -> None:
     try_it()
 
 
-@bounded(60)
+@bounded(30)
 @given(st.integers(0, 2), EDITS, st.sampled_from(["interactions", "items", "users"]))
 def test_the_look_at_a_file_with_changed_bytes(tmp_path: Path, which: int, edits: list[Edit], kind: str) -> None:
     files = dict(original("table"))
@@ -195,7 +195,7 @@ def run_copy(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_with_changed_bytes(run_copy: Path, tiny_run: Run) -> None:
     names, expected = sorted(["manifest.json", *tiny_run.manifest["files"]]), lists(tiny_run)
 
-    @bounded(80)
+    @bounded(60)
     @given(st.sampled_from(names) | st.just("manifest.json"), EDITS)
     def try_it(name: str, edits: list[Edit]) -> None:
         whole = (run_copy / name).read_bytes()

@@ -1,4 +1,4 @@
-"""Any link gives a valid choice, and a note for what could not be used; the link of a valid choice gives it back exactly."""
+"""Any link gives a valid choice, and a note for what is not used; the link of a valid choice gives it back exactly."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def used(query: Mapping[str, str], now: state.Choice, run: Run) -> bool:
     return got and rerank and all(name in weights and float(value) == weights[name] for name, value in asked.items())
 
 
-@bounded(150)
+@bounded(60)
 @given(QUERIES)
 def test_any_link_gives_a_valid_choice(tiny_run: Run, query: dict[str, str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -98,7 +98,7 @@ def same(a: state.Choice, b: state.Choice) -> bool:
     return a.person.user == b.person.user and all(getattr(a, name) == getattr(b, name) for name in key)
 
 
-@bounded(80)
+@bounded(50)
 @given(st.data())
 def test_a_valid_choice_comes_back_exactly(tiny_run: Run, data: st.DataObject) -> None:
     blend = tiny_run.model.blend
