@@ -12,6 +12,7 @@ from pathlib import Path
 
 from recsys_core import limits
 from recsys_core.errors import UserError
+from recsys_core.readers._border import content
 
 EXAMPLE = "whyrec dashboard --run runs/a --port 8501"
 LOGIN = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")  # what [auth] must hold
@@ -57,8 +58,8 @@ def dashboard(args: argparse.Namespace) -> None:
 def check_login(file: Path) -> None:
     """Raises UserError if the file cannot be a login's settings, or the package that does it is not there."""
     try:
-        told = tomllib.loads(file.read_text("utf-8")).get("auth", {})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        told = tomllib.loads(content(file).decode()).get("auth", {})
+    except (ValueError, RecursionError) as error:  # no plain file, no UTF-8, no TOML
         raise UserError(f"--login {file}: cannot be read as TOML ({error})") from None
     missing = [key for key in LOGIN if not isinstance(told, dict) or not str(told.get(key, "")).strip()]
     if missing:

@@ -203,6 +203,8 @@ def compare(runs: Sequence[Run], *, k: int) -> pd.DataFrame:
     unless all runs judge the same test likes of the same data.
     """
     first = runs[0]
+    for run in runs:
+        times_opened(run)  # a count that cannot be read is told before any is raised
     reports = []
     for run in runs:
         if run.manifest["fingerprint"] != first.manifest["fingerprint"]:
@@ -374,6 +376,6 @@ def _differences(per_user: pd.DataFrame, rng: np.random.Generator) -> pd.DataFra
 def _calibration(found: Lists, probability: NDArray[np.float64]) -> dict[str, Any]:
     shown = ~np.isnan(probability)
     result = metrics.reliability(probability[shown], found.hits[shown])
-    rate = float(found.hits[shown].mean())
+    rate = _mean(found.hits[shown].astype(np.float64))
     return {"ece": result.ece, "brier": result.brier, "brier_of_base_rate": rate * (1 - rate), "base_rate": rate,
             "table": result.table}  # fmt: skip

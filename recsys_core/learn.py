@@ -74,8 +74,11 @@ def fit_cold(z: Scores, hit: NDArray[np.bool_], blend: Blend, free: int | None) 
         hit: (n,) whether the user likes the item in the validation part.
         free: component that scores cold items alone: its weight itself is learned, its factor stays 1.
 
-    Non-negative logistic regression; a component that does not help gets factor 0.
+    Non-negative logistic regression; a component that does not help gets factor 0. Without a pair nothing is learned: cold items
+    are then on the scale of warm ones.
     """
+    if not len(hit):
+        return blend
     usable = np.isfinite(z).any(axis=0)
     x = np.nan_to_num(z[:, usable]).astype(np.float64)
     slopes = np.zeros(z.shape[1])
@@ -118,6 +121,8 @@ def calibrate(blend: Blend, store: Candidates, k: int, held_out: float = 0.0) ->
     shown = np.take_along_axis(logit, top, axis=1)
     judged = np.isfinite(shown) & ~np.take_along_axis(store.met_later, top, axis=1)
     hit = np.take_along_axis(store.relevant, top, axis=1)[judged]
+    if not len(hit):  # nobody's list has anything that was judged
+        return blend
     misses = max(int((~hit).sum()), 1)
     miss_weight = max((misses - held_out * hit.sum()) / misses, 0.1)
     slopes, bias = _logistic(shown[judged].astype(np.float64)[:, None], hit, miss_weight)

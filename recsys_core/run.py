@@ -118,7 +118,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         hint = "not a run (no manifest.json)" if path.exists() else "no such folder"
         raise UserError(f"{path}: {hint}; make one with: whyrec train --data DATA --out {path}")
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):  # ValueError: no JSON, no UTF-8
         raise UserError(f"{file}: damaged; train the run again") from None
     schema = manifest.get("schema") if isinstance(manifest, dict) else None

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from recsys_core import candidates, learn, metrics, run, splits
 from recsys_core.candidates import Candidates
@@ -289,8 +290,13 @@ def _stage(folder: Path, work: Callable[[], Fitted]) -> Fitted:
         result.scorer.save(fresh / "scorer")
         (fresh / "facts.json").write_text(json.dumps(result.facts), encoding="utf-8")
         fresh.rename(folder)
-    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    return Fitted(scorer_class(folder.name).load(folder / "scorer"), facts)
+    try:
+        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+        return Fitted(scorer_class(folder.name).load(folder / "scorer"), facts)
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"{folder}: this kept stage is damaged ({type(error).__name__}); train again without --resume") from None
 
 
 def shuffle_texts(data: Dataset, settings: Settings) -> Dataset:
@@ -452,20 +458,30 @@ def write_manifest(
     (whole / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
+def _kept_for(folder: Path, key: dict[str, str]) -> bool:
+    """Are the stages kept in a folder those of this data and these settings?"""
+    try:
+        return bool(json.loads((folder / "key.json").read_text(encoding="utf-8")) == key)
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
 @contextmanager
 def workshop(out: Path, dataset: Dataset, settings: Settings, resume: bool) -> Iterator[Path]:
     """The folder beside `out` that holds finished stages; locked while in use, removed once the run is whole."""
     folder = out.with_name(f".{out.name}.partial")
     key = {"fingerprint": dataset.fingerprint, "settings": dump_settings(settings)}
+    nothing = UserError(f"nothing to resume for {out} with this data and these settings; leave --resume out to start again")
+    if resume and not folder.exists():
+        raise nothing
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{out} is being trained by another process; wait for it or choose another --out") from None
-        same = (folder / "key.json").exists() and json.loads((folder / "key.json").read_text(encoding="utf-8")) == key
-        if resume and not same:
-            raise UserError(f"nothing to resume for {out} with this data and these settings; leave --resume out to start again")
+        if resume and not _kept_for(folder, key):
+            raise nothing
         if not resume:
             for old in folder.iterdir():
                 if old.name != "lock":

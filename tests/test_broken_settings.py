@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import broken
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +19,8 @@ from conftest import TINY
 from test_broken import LIGHT, Said, folder_in, outcome, tree
 
 from dashboard import uploads
-from recsys_core import intake, limits
+from recsys_core import intake, limits, train
+from recsys_core.cli import main as cli_main
 from recsys_core.config import load_settings
 from recsys_core.data import load_prepared
 from recsys_core.errors import UserError, one_line
@@ -26,6 +28,8 @@ from recsys_core.readers import load_dataset
 from recsys_core.readers._catalog import clean, split_year
 from recsys_core.readers.table import read_tables, settings
 from recsys_core.run import Run
+from recsys_core.scorers import scorer_class
+from recsys_core.train import Fitted
 
 # --config.
 
@@ -282,3 +286,47 @@ def test_where_nothing_can_be_written(tmp_path: Path, capfd: Said) -> None:
     (tmp_path / "file").touch()
     outcome(["prepare", f"--interactions={table}", f"--out={tmp_path / 'file' / 'out'}"], tmp_path / "file", tmp_path, capfd)
     outcome(["prepare", f"--interactions={table}", f"--out={tmp_path / ('x' * 300)}"], tmp_path / ("x" * 300), tmp_path, capfd)
+
+
+# Sizes, and what an interrupted training leaves.
+
+SIZES = {
+    "one user, one item": [(0, 0)],
+    "one user": [(0, i) for i in range(20)],
+    "one item": [(u, 0) for u in range(20)],
+    "two by two": [(u, i) for u in range(2) for i in range(2)],
+    "nobody shares an item": [(u, u) for u in range(10)],
+    "one long history": [(0, i) for i in range(30)] + [(u, u) for u in range(1, 10)],
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_the_smallest_data_are_trained_on_or_refused(case: str, tiny: str, tmp_path: Path, capfd: Said) -> None:
+    rows = [f"u{u},i{i},{5 if (u + i) % 4 else 3},{1_700_000_000 + u + i}" for u, i in SIZES[case]]
+    folder = folder_in(tmp_path, "data")
+    (folder / "interactions.csv").write_text("\n".join(["user_id,item_id,rating,time", *rows]) + "\n")
+    (folder / "items.csv").write_text("item_id,title,genres\n" + "".join(f"i{i},T{i},A|B\n" for i in {i for _, i in SIZES[case]}))
+    (folder / "dataset.toml").write_text("threshold = 4\n")
+    chosen = ["--set", "components=popularity,ease,cold,factors", f"cold.encoder={tiny}", "control=false"]
+    words = ["train", f"--data={folder}", f"--out={tmp_path / 'run'}", *chosen]
+    told = outcome(words, tmp_path, tmp_path, capfd, names=False)
+    assert told or outcome(["evaluate", f"--run={tmp_path / 'run'}"], tmp_path, tmp_path, capfd, names=False) is not None
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_nothing_is_left_where_there_is_nothing_to_resume(tmp_path: Path, capfd: Said) -> None:
+    words = ["train", f"--data={TINY}", f"--out={tmp_path / 'run'}", "--resume"]
+    assert "nothing to resume" in outcome(words, tmp_path / "run", tmp_path, capfd)
+    (folder_in(tmp_path, ".run.partial") / "key.json").write_text("{")
+    assert cli_main(words) == 2
+    assert "nothing to resume" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["facts.json", "scorer/config.json", "scorer/arrays.safetensors"])
+def test_a_damaged_stage_is_told(file: str, tmp_path: Path) -> None:
+    scorer = scorer_class("popularity")()
+    done = Fitted(scorer.fit(load_dataset(TINY), np.random.default_rng(0)), {"ndcg": 1.0})
+    assert train._stage(tmp_path / "popularity", lambda: done).facts == {"ndcg": 1.0}
+    (tmp_path / "popularity" / file).write_text("{")
+    with pytest.raises(UserError, match="this kept stage is damaged"):
+        train._stage(tmp_path / "popularity", lambda: done)
