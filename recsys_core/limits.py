@@ -1,6 +1,6 @@
 """How much is read of a table. Beyond these it is refused in one line, so that no file can take all the memory of the machine.
 
-The longest that is let in needs about ten times FILE_BYTES. data/README.md tells users; a test compares the two.
+data/README.md tells users; a test compares the two.
 """
 
 from __future__ import annotations
