@@ -127,3 +127,10 @@ def test_a_wrong_state_is_seen(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert not used({"k": "8"}, now, tiny_run)
     assert not used({"weights": "ease=0.5"}, now, tiny_run)
     assert not same(now, replace(now, k=8))
+
+
+def test_a_weight_a_hair_beyond_its_slider_is_at_its_end(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    low, high, _ = browse.weight_range(tiny_run.model.blend)
+    for end, beyond in ((low, low - state.STEP / 2), (high, high + state.STEP / 2)):
+        now, notes = opened(tiny_run, {"weights": f"ease={beyond!r}"}, monkeypatch)
+        assert (now.blend.weights[now.blend.names.index("ease")], notes) == (end, [])
