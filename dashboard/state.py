@@ -197,7 +197,7 @@ def _read_weights(text: str, names: tuple[str, ...], low: float, high: float) ->
         except ValueError:
             number = math.nan
         if name in names and low - STEP <= number <= high + STEP:
-            given[name] = number
+            given[name] = min(max(number, low), high)  # a slider takes nothing beyond its ends
         else:
             bad.append(piece)
     return given, bad
@@ -352,7 +352,7 @@ def link(now: Choice, item: str | None = None) -> dict[str, str]:
     wanted = {"run": now.run.path.name, "user": now.person.user} | ({} if item is None else {"item": item})
     more = {"weights": weights_text(now)} if now.moved else {}
     more |= {"hide": now.hide} if now.rehidden else {}
-    more |= {"reranker": now.reranker, "strength": f"{now.strength:g}"} if now.reranker else {}
+    more |= {"reranker": now.reranker, "strength": exact(now.strength)} if now.reranker else {}
     return wanted | {"k": str(now.k)} | more | spoken()
 
 
@@ -382,7 +382,13 @@ def write_url(wanted: dict[str, str]) -> None:
 
 
 def weights_text(now: Choice) -> str:
-    return ",".join(f"{name}={value:.6g}" for name, value in now.moved.items())
+    return ",".join(f"{name}={exact(value)}" for name, value in now.moved.items())
+
+
+def exact(value: float) -> str:
+    """A number in as few digits as give it back to the bit."""
+    short = f"{value:.6g}"
+    return short if float(short) == value else repr(float(value))
 
 
 def near(path: Path) -> str:

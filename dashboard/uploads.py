@@ -14,9 +14,9 @@ from pathlib import Path
 
 from recsys_core.errors import UserError
 from recsys_core.intake import KINDS
-from recsys_core.readers._files import SUFFIXES
+from recsys_core.limits import UPLOAD_MB
+from recsys_core.readers._border import SUFFIXES
 
-MOST_MB = 200  # of a file; `whyrec dashboard` tells Streamlit the same
 MOST_DESKS = 8  # temporary folders at a time; the one that was not used for longest makes way
 MOST_ENTRIES = 10_000  # files and folders in a folder on the server
 PREFIX = "whyrec-data-"
@@ -94,14 +94,14 @@ def save(folder: Path, kind: str, name: str, data: bytes | memoryview) -> Path:
     """Keep an uploaded file as `kind` and a suffix; nothing of its name but a known suffix is used.
 
     Raises:
-        UserError: a suffix that no reader knows, or more than MOST_MB.
+        UserError: a suffix that no reader knows, or more than UPLOAD_MB.
     """
     suffix = Path(name.replace("\0", "")).suffix.lower()
     known = (*SUFFIXES, ".pq")
     if kind not in KINDS or suffix not in known:
         raise UserError(f"{kind}: the name must end in {', '.join(known)}; save it as one of them")
-    if len(data) > MOST_MB << 20:
-        raise UserError(f"{kind}: more than {MOST_MB} MB; put it into a folder on the server, or use whyrec prepare there")
+    if len(data) > UPLOAD_MB << 20:
+        raise UserError(f"{kind}: more than {UPLOAD_MB} MB; put it into a folder on the server, or use whyrec prepare there")
     for old in folder.glob(f"{kind}.*"):
         old.unlink()
     path = folder / f"{kind}{suffix}"

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from recsys_core import __version__, cli_dashboard, cli_doctor, cli_help
 from recsys_core.cli_help import Add, Parser
-from recsys_core.errors import UserError, of_the_disk
+from recsys_core.errors import UserError, of_the_disk, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from recsys_core.data import Dataset, Interactions
+    from recsys_core.run import Run
 
 HIDES, HIDE_DEFAULT = ("met", "liked"), "(default: as the run was trained)"
 
@@ -35,16 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"whyrec: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader (head, less) has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if (told := of_the_disk(error)) is None and error.filename is None:
+            raise
+        fix = "check the path, its permissions and the space on the disk"
+        print(f"whyrec: {told or one_line(f'{error.filename}: {error.strerror}; {fix}')}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("whyrec: interrupted; nothing half-written is kept", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader (head, less) has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if (told := of_the_disk(error)) is None:
-            raise
-        print(f"whyrec: {told}", file=sys.stderr)
-        return 2
     return 0
 
 
@@ -311,7 +314,7 @@ def _recommend(args: argparse.Namespace) -> None:
     run = Run.load(args.run)
     weights = _weights(args.weights)
     if args.history is not None:
-        table = recommend_history(run, _history(args.history), k=args.k, weights=weights)
+        table = recommend_history(run, _history(run, args.history), k=args.k, weights=weights)
     else:
         users = None if args.users == "all" else [u.strip() for u in args.users.split(",")]
         table = recommend_users(run, users, k=args.k, weights=weights, hide_as=args.hide)
@@ -334,9 +337,11 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     run = Run.load(args.run)
     test = None if args.test is None else _events(run.dataset, args.test)
-    if test is None:
-        times_opened(run)  # a report that is damaged is told of before the work, not after
-    report = evaluate(run, k=args.k, hide_as=args.hide, test=test, segments=_names(args.segments) or [])
+    times_opened(run)  # a count that cannot be read is told before anything is written
+    try:
+        report = evaluate(run, k=args.k, hide_as=args.hide, test=test, segments=_names(args.segments) or [])
+    except UserError as error:
+        raise UserError(f"{args.test}: {error}") if str(error).startswith("test events") else error from None
     if test is None:
         report.save(run)
     if args.json:
@@ -382,10 +387,10 @@ def _events(data: Dataset, path: Path) -> Interactions:
     return read_events(path, data)
 
 
-def _history(path: Path) -> list[str]:
+def _history(run: Run, path: Path) -> list[str]:
     from recsys_core.readers.table import read_column
 
-    return read_column(path, "item_id")
+    return read_column(path, "item_id", run.dataset.items)
 
 
 def _write_table(table: pd.DataFrame, args: argparse.Namespace) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from threading import Thread
 from typing import NoReturn
 
+from recsys_core import limits
 from recsys_core.cli_help import Add
 from recsys_core.errors import UserError
+from recsys_core.readers._border import content
 
 EXAMPLES = "whyrec dashboard", "whyrec dashboard --run runs/demo --port 8600", "whyrec dashboard --runs runs --read-only"
 PORT = 8501
-UPLOAD = 200  # megabytes, of each file on the page Data
 LOGIN = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")  # what [auth] must hold
 
 
@@ -60,8 +61,8 @@ def dashboard(args: argparse.Namespace) -> None:
 def check_login(file: Path) -> None:
     """Raises UserError if the file cannot be a login's settings, or the package that does it is not there."""
     try:
-        told = tomllib.loads(file.read_text("utf-8")).get("auth", {})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        told = tomllib.loads(content(file).decode()).get("auth", {})
+    except (ValueError, RecursionError) as error:  # no plain file, no UTF-8, no TOML
         raise UserError(f"--login {file}: cannot be read as TOML ({error})") from None
     missing = [key for key in LOGIN if not isinstance(told, dict) or not str(told.get(key, "")).strip()]
     if missing:
@@ -95,7 +96,7 @@ def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
         "runner.postScriptGC": "false",  # it walks all of torch after every move of a slider; Python collects on its own
         "server.enableXsrfProtection": "true",
         "server.enableCORS": "true",
-        "server.maxUploadSize": UPLOAD,
+        "server.maxUploadSize": limits.UPLOAD_MB,
         "browser.gatherUsageStats": "false",
         "client.showErrorDetails": "none",
         "client.toolbarMode": "viewer",  # its menu has the switch of light and dark

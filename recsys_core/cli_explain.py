@@ -96,7 +96,8 @@ def _many(run: Run, args: argparse.Namespace, weights: Weights) -> pd.DataFrame:
         return explain_list(run, args.user, k=args.k, **how)
     from recsys_core.readers.table import read_column
 
-    users, items = (read_column(args.pairs, name) for name in ("user_id", "item_id"))
+    known = {"user_id": run.dataset.users, "item_id": run.dataset.items}
+    users, items = (read_column(args.pairs, name, ids) for name, ids in known.items())
     return explain_pairs(run, list(zip(users, items, strict=True)), **how)
 
 
@@ -130,7 +131,11 @@ def _with_table(run: Run, about: Subject, args: argparse.Namespace, weights: Wei
     name, equals, file = args.external.partition("=")
     if not (name and equals and file):
         raise UserError(f"--external {args.external}: write it NAME=FILE")
-    row = table_row(read_scores(Path(file)), run.dataset, args.user)
+    scores = read_scores(Path(file))
+    try:
+        row = table_row(scores, run.dataset, args.user)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
     model = beside(about.model, name, row, about.history, weights.get(name, 1.0)).with_weights(weights)
     return replace(about, model=model)
 

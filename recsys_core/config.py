@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,11 @@ from typing import Any
 
 from recsys_core import scorers, splits
 from recsys_core.errors import UserError, unknown
+from recsys_core.readers._border import content
+
+MOST_K = 10_000
+DEVICE = r"auto|cpu|mps|cuda(:\d{1,2})?"
+MOST = 2**63 - 1  # of a whole number, which arrays must hold
 
 UNMET = ("auto", "new", "left")
 
@@ -52,33 +59,60 @@ class Settings:
                 raise unknown("scorer", name, scorers.names())
         if not self.components:
             raise UserError("components is empty; name at least one scorer")
+        if len(set(self.components)) < len(self.components):
+            raise UserError("components names a scorer twice; name each once")
         choices = (("split", self.split, splits.KINDS), ("hide", self.hide, ("met", "liked")), ("unmet", self.unmet, UNMET))
         for key, value, known in choices:
             if value not in known:
                 raise unknown(key, value, known)
         if min(self.k, self.tune_users, self.search_users) < 1:
             raise UserError("k, tune_users and search_users must be 1 or more")
+        if self.k > MOST_K:
+            raise UserError(f"k = {self.k} is more than {MOST_K:,}; nobody reads so long a list, set it lower")
+        if self.seed < 0:
+            raise UserError(f"seed = {self.seed} is negative; use 0 or more")
+        if not re.fullmatch(DEVICE, self.device):
+            raise unknown("device", self.device, ("auto", "cpu", "cuda", "mps"))
 
     def scorer_config(self, name: str) -> Any:
         """The scorer's config with the values set here; the run's `device` unless the scorer has its own."""
         cls, values = scorers.scorer_class(name).Config, self.scorers.get(name, {})
+        if not isinstance(values, dict):
+            raise UserError(f"scorers.{name} must be a table of settings, not {values!r}; write [scorers.{name}] above them")
         shared = {"device": self.device} if "device" in cls.__dataclass_fields__ else {}
         return _build(cls, shared | values, f"scorers.{name}")
 
 
 def load_settings(path: Path | None, assignments: list[str], **overrides: Any) -> Settings:
-    """Defaults, then a TOML file, then `key=value` assignments, then keyword overrides that are not None."""
-    table: dict[str, Any] = {}
-    if path is not None:
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such config file") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not valid TOML: {error}") from None
+    """Defaults, then a TOML file, then `key=value` assignments, then keyword overrides that are not None.
+
+    Raises UserError for what is no TOML, an unknown key and a wrong type or range, also of a scorer's settings; it names the file
+    if that is the one at fault.
+    """
+    table = {} if path is None else _file(path)
     for assignment in assignments:
         _assign(table, assignment)
-    settings: Settings = _build(Settings, table | {k: v for k, v in overrides.items() if v is not None}, "config")
+    return _settings(table | {k: v for k, v in overrides.items() if v is not None})
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(content(path).decode("utf-8-sig"))
+    except RecursionError:
+        raise UserError(f"{path}: not valid TOML: nested too deeply; mend it") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}; mend the line") from None
+    try:
+        _settings(table)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return table
+
+
+def _settings(table: dict[str, Any]) -> Settings:
+    settings: Settings = _build(Settings, table, "config")
+    for name in dict.fromkeys((*settings.components, *settings.scorers)):
+        settings.scorer_config(name)
     return settings
 
 
@@ -133,8 +167,15 @@ def _build(cls: type[Any], values: dict[str, Any], where: str) -> Any:
 def _coerce(value: Any, default: Any, where: str) -> Any:
     if isinstance(default, tuple):
         return tuple(value) if isinstance(value, list | tuple) else (value,)
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if whole and abs(value) > MOST:
+        raise UserError(f"{where} = {str(value)[:40]} is too large a number; set it lower")
+    if isinstance(default, float) and whole:
+        value = float(value)
     if default is not None and type(value) is not type(default):
         raise UserError(f"{where} must be {type(default).__name__} (like {default!r}), not {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where} must be a finite number, not {value}; set one")
+    if where.startswith("scorers.") and isinstance(value, int | float) and value < 0:
+        raise UserError(f"{where} must not be negative, but is {value}; set 0 or more")
     return value

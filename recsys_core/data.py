@@ -412,8 +412,8 @@ def load_prepared(folder: Path) -> Dataset:
         events["user"].to_numpy(np.int32), events["item"].to_numpy(np.int32), events["value"].to_numpy(np.float32), time
     )
     table = items.drop(columns="item_id")
-    for name in Catalog(table).attributes:
-        table[name] = pd.Series([tuple(v) for v in table[name]], dtype=object)
+    lists = {name: pd.Series([tuple(v) for v in table[name]], dtype=object) for name in Catalog(table).attributes}
+    table = pd.DataFrame({name: lists.get(name, table[name]) for name in table.columns}, index=table.index)
     dataset = Dataset(
         name=facts["name"],
         users=Vocabulary.of(users["user_id"]),

@@ -6,11 +6,31 @@ import difflib
 import errno
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
+
+LONGEST = 1200  # characters of a message; what is longer loses its middle, as the fix stands at the end
+UNSEEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")  # Unicode categories: line breaks, reversed writing, what has no width
 
 
 class UserError(ValueError):
-    """Bad input. The message is one line that names the file, row or field and says the fix."""
+    """Bad input. The message is one line that names the file, row or field and says the fix, whatever these are called."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """A text without what breaks a line or cannot be seen, this written as escapes, and of at most LONGEST characters.
+
+    >>> one_line("no column 'a\\nb'")
+    "no column 'a\\\\nb'"
+    """
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[5 - LONGEST // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in UNSEEN else c for c in text)
 
 
 FIXES = {

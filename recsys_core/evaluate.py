@@ -193,8 +193,14 @@ def stored(run: Run) -> dict[str, Any]:
 
 
 def _report_facts(run: Run) -> dict[str, Any]:
+    """report.json, {} if there is none. Raises UserError if it is damaged: it counts how often the test set was opened."""
     path = run.path / "report.json"
-    return unseal(path, _anew(run)) if path.exists() else {}
+    facts = unseal(path, _anew(run)) if path.exists() else {}
+    try:
+        int(facts.get("test_opened", 0))
+    except (ValueError, TypeError):
+        raise UserError(f"{path}: damaged, the count of openings is no number; {_anew(run)}") from None
+    return facts
 
 
 def _again(run: Run) -> str:
@@ -241,6 +247,8 @@ def compare(runs: Sequence[Run], *, k: int) -> pd.DataFrame:
     unless all runs judge the same test likes of the same data.
     """
     first = runs[0]
+    for run in runs:
+        times_opened(run)  # a count that cannot be read is told before any is raised
     reports = []
     for run in runs:
         if run.manifest["fingerprint"] != first.manifest["fingerprint"]:
@@ -412,6 +420,6 @@ def _differences(per_user: pd.DataFrame, rng: np.random.Generator) -> pd.DataFra
 def _calibration(found: Lists, probability: NDArray[np.float64]) -> dict[str, Any]:
     shown = ~np.isnan(probability)
     result = metrics.reliability(probability[shown], found.hits[shown])
-    rate = float(found.hits[shown].mean())
+    rate = _mean(found.hits[shown].astype(np.float64))
     return {"ece": result.ece, "brier": result.brier, "brier_of_base_rate": rate * (1 - rate), "base_rate": rate,
             "table": result.table}  # fmt: skip

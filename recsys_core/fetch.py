@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from recsys_core import limits
 from recsys_core.errors import UserError, unknown
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
-MAX_BYTES = 2 << 30  # of one unpacked file; ratings.csv of ml-25m has 0.65 GiB
+MAX_BYTES = limits.FILE_BYTES  # of one unpacked file; ratings.csv of ml-25m has 0.65 GiB
 MANIFEST = "fetched.json"
 LICENCE = """MovieLens data, collected by the GroupLens Research Project at the University of Minnesota.
 

@@ -17,20 +17,20 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet
 
+from recsys_core import errors
 from recsys_core.data import Dataset
 from recsys_core.errors import UserError
+from recsys_core.readers import _parquet
+from recsys_core.readers._border import PARQUET, check_is_file, check_is_text
 from recsys_core.readers._catalog import GENRES, PROSE, PROSE_WORDS, as_tuples
 from recsys_core.readers._columns import EPOCH
-from recsys_core.readers._files import DELIMITERS, _text
+from recsys_core.readers._files import DELIMITERS, _text, _values, column_names
 from recsys_core.readers.table import NONE, read_tables, settings
 
 KINDS = ("interactions", "items", "users")
 HEAD = 1 << 18  # bytes that are looked at before the file is read
 SAMPLE = 1000  # rows of them
-MOST_ROWS = 100_000_000  # of a Parquet file, which may be far larger than it looks
-PARQUET = (".parquet", ".pq")
 SEPARATORS = ("|", ",", ";", "/")  # offered for list-valued columns
 TOPICS = (*GENRES, "class", "tags", "tag", "type", "keywords")  # short texts that tell what an item is about
 SHORT = 4  # words: the most that an entry of a list has on average
@@ -100,18 +100,12 @@ def peek(path: Path) -> Peek:
 
 
 def _peek_parquet(path: Path) -> Peek:
-    try:
-        file = pa.parquet.ParquetFile(path)
-        if file.metadata.num_rows > MOST_ROWS:
-            raise UserError(
-                f"{path}: {file.metadata.num_rows:,} rows, more than {MOST_ROWS:,}; use whyrec prepare on this machine"
-            )
+    with _parquet.opened(path) as file:
         batch = next(file.iter_batches(batch_size=SAMPLE), None)
-    except (pa.ArrowException, OSError):
-        raise UserError(f"{path}: not a Parquet file; name it .csv or .tsv if it is text") from None
-    if batch is None or not batch.num_rows:
-        raise UserError(f"{path}: the file has no rows; write it again with its data")
-    columns = {name: [_shown(v) for v in batch[n].to_pylist()] for n, name in enumerate(batch.schema.names)}
+        if batch is None or not batch.num_rows:
+            raise UserError(f"{path}: the file has no rows; write it again with its data")
+        _parquet.check_unpacked(path, pa.Table.from_batches([batch]))
+        columns = {name: [_shown(v) for v in _values(batch[n])] for n, name in enumerate(batch.schema.names)}
     return Peek(path, pd.DataFrame(columns, dtype=object))
 
 
@@ -121,17 +115,19 @@ def _shown(value: Any) -> str:
 
 
 def _peek_text(path: Path) -> Peek:
+    check_is_file(path)
     with path.open("rb") as file:
         data = file.read(HEAD)
         whole = not file.read(1)
+    check_is_text(path, data)
     text, encoding = _decoded(data)
     lines = list(io.StringIO(text.lstrip("\r\n"), newline=None))
     if not text.strip():
         raise UserError(f"{path}: the file is empty; write it again with a header and rows")
     if "\0" in text:
         raise UserError(f"{path}: not a text file; save it as CSV (UTF-8) or Parquet")
-    if max(map(len, lines)) == HEAD:
-        raise UserError(f"{path}: a line of more than {HEAD:,} characters; is this a table?")
+    if len(lines) == 1 and not whole:
+        raise UserError(f"{path}, row 1: no line ends in the first {HEAD:,} bytes; is this a table?")
     counts = {d: len(next(csv.reader([lines[0]], delimiter=d))) if len(d) == 1 else len(lines[0].split(d)) for d in DELIMITERS}
     own = "\t" if path.suffix.lower() in (".tsv", ".dat") else ","
     delimiter = own if counts[own] > 1 else max(counts, key=lambda d: counts[d])
@@ -141,11 +137,8 @@ def _peek_text(path: Path) -> Peek:
     else:
         records = [record for record in csv.reader(lines, delimiter=delimiter) if record]
     records = records if whole or len(records) < 2 else records[:-1]  # the last row may be cut off
-    header = [name.strip() for name in records[0]]
+    header = column_names(path, records[0])
     rows = [(row + [""] * len(header))[: len(header)] for row in records[1 : SAMPLE + 1]]
-    if len(set(header)) < len(header):
-        twice = next(c for n, c in enumerate(header) if c in header[:n])
-        raise UserError(f"{path}, row 1, {twice}: the header names this column twice; rename one of them")
     return Peek(path, pd.DataFrame(rows, columns=pd.Index(header), dtype=object), delimiter, encoding)
 
 
@@ -312,14 +305,13 @@ def _date(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
 
 
-def one_line(error: BaseException, instead: Mapping[str, str], most: int = 600) -> str:
+def one_line(error: BaseException, instead: Mapping[str, str]) -> str:
     """What went wrong in one line; where a file has another name for people than for us, `instead` says which."""
     told = str(error) if isinstance(error, UserError) else f"the files cannot be read ({type(error).__name__}: {error})"
     if instead:
         known = "|".join(re.escape(text) for text in sorted(instead, key=len, reverse=True))
         told = re.sub(known, lambda hit: instead[hit[0]], told)
-    told = " ".join(told.split())
-    return told if len(told) <= most else f"{told[: most - 1]}…"
+    return errors.one_line(" ".join(told.split()))
 
 
 def kinds_of(names: Sequence[str]) -> dict[str, str]:

@@ -75,8 +75,11 @@ def fit_cold(shown: Shown, blend: Blend, free: int | None, doubt: float = 0.0) -
         free: component that scores cold items alone: its weight itself is learned, its factor stays 1.
         doubt: by how many standard errors the shift is lowered: cold items get what the rehearsal shows beyond doubt.
 
-    Non-negative logistic regression; a component that does not help gets factor 0.
+    Non-negative logistic regression; a component that does not help gets factor 0. Without a pair nothing is learned: cold items
+    are then on the scale of warm ones.
     """
+    if not len(shown.hit):
+        return blend
     usable = np.isfinite(shown.z).any(axis=0)
     x = np.nan_to_num(shown.z[:, usable]).astype(np.float64)
     slopes = np.zeros(shown.z.shape[1])
@@ -126,6 +129,8 @@ def calibrate(blend: Blend, store: Candidates, k: int, held_out: float = 0.0) ->
     shown = np.take_along_axis(logit, top, axis=1)
     judged = np.isfinite(shown) & ~np.take_along_axis(store.met_later, top, axis=1)
     hit = np.take_along_axis(store.relevant, top, axis=1)[judged]
+    if not len(hit):  # nobody's list has anything that was judged
+        return blend
     misses = max(int((~hit).sum()), 1)
     miss_weight = max((misses - held_out * hit.sum()) / misses, 0.1)
     slopes, bias = _logistic(shown[judged].astype(np.float64)[:, None], hit, np.where(hit, 1.0, miss_weight))

@@ -29,6 +29,8 @@ from recsys_core.whole import sha256, unseal
 
 SCHEMA = 1
 AGAIN = "train the run again, or restore a copy"
+PARTS = {"fingerprint": str, "created": str, "versions": dict, "seconds": dict, "files": dict}  # of manifest.json, and their kind
+OWED = {"config.toml", "data/dataset.json", "split.npy", "blend/blend.json", "metrics.json"}  # that a checksum must be there for
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,10 @@ class Run:
             newer = isinstance(schema, int) and schema > SCHEMA
             fix = "install the Whyrec that made it, or a newer one" if newer else AGAIN
             raise UserError(f"{path}/manifest.json: run schema {schema}, this version reads {SCHEMA}; {fix}")
-        if not isinstance(files, dict) or not isinstance(manifest.get("fingerprint"), str):
-            raise UserError(f"{path}/manifest.json: damaged, no files or no fingerprint; {AGAIN}")
+        if not isinstance(files, dict) or not all(isinstance(manifest.get(key), kind) for key, kind in PARTS.items()):
+            raise UserError(f"{path}/manifest.json: damaged (it lacks {', '.join(PARTS)}, or one is of another kind); {AGAIN}")
+        if missing := sorted(OWED - files.keys()):
+            raise UserError(f"{path}/manifest.json: damaged (no checksum of {missing[0]}); {AGAIN}")
         confine(path, files)
         for name, digest in files.items():
             if not (path / name).is_file():
@@ -169,7 +173,12 @@ def confine(folder: Path, names: Iterable[str]) -> None:
     inside = folder.resolve()
     found = [str(Path(here, name).relative_to(folder)) for here, below, files in os.walk(folder) for name in (*below, *files)]
     for name in (*names, *found):
-        if Path(name).is_absolute() or ".." in Path(name).parts or not (inside / name).resolve().is_relative_to(inside):
+        if (
+            "\0" in name
+            or Path(name).is_absolute()
+            or ".." in Path(name).parts
+            or not (inside / name).resolve().is_relative_to(inside)
+        ):
             raise UserError(f"{folder}: {name!r} leads out of the run; do not use this run, or put the file itself there")
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from recsys_core import candidates, learn, metrics, rehearsal, run, splits
 from recsys_core.candidates import Candidates
@@ -289,8 +290,13 @@ def _stage(folder: Path, work: Callable[[], Fitted]) -> Fitted:
         result.scorer.save(fresh / "scorer")
         (fresh / "facts.json").write_text(json.dumps(result.facts), encoding="utf-8")
         fresh.rename(folder)
-    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    return Fitted(scorer_class(folder.name).load(folder / "scorer"), facts)
+    try:
+        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+        return Fitted(scorer_class(folder.name).load(folder / "scorer"), facts)
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"{folder}: this kept stage is damaged ({type(error).__name__}); train again without --resume") from None
 
 
 def shuffle_texts(data: Dataset, settings: Settings) -> Dataset:

@@ -28,13 +28,15 @@ def workshop(out: Path, dataset: Dataset, settings: Settings, resume: bool) -> I
     """
     folder = out.with_name(f".{out.name}.partial")
     key = {"fingerprint": dataset.fingerprint, "settings": dump_settings(settings)}
+    nothing = UserError(f"nothing to resume for {out} with this data and these settings; leave --resume out to start again")
+    if resume and not folder.exists():
+        raise nothing
     with _locked(folder, out):
         if out.exists():  # another process has made it since we looked
             _clear(folder)
             raise UserError(f"{out} exists; choose another --out or remove it")
-        same = (folder / "key.json").exists() and json.loads((folder / "key.json").read_text(encoding="utf-8")) == key
-        if resume and not same:
-            raise UserError(f"nothing to resume for {out} with this data and these settings; leave --resume out to start again")
+        if resume and not _kept_for(folder, key):
+            raise nothing
         if not resume:
             _empty(folder)
             with writing(folder / "key.json") as fresh:
@@ -48,6 +50,14 @@ def workshop(out: Path, dataset: Dataset, settings: Settings, resume: bool) -> I
                 shutil.rmtree(half, ignore_errors=True)
             raise
         _clear(folder)
+
+
+def _kept_for(folder: Path, key: dict[str, str]) -> bool:
+    """Are the stages kept in a folder those of this data and these settings?"""
+    try:
+        return bool(json.loads((folder / "key.json").read_text(encoding="utf-8")) == key)
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 @contextmanager

@@ -216,7 +216,7 @@ def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
 
 def test_text_is_not_parquet(tmp_path: Path) -> None:
     (tmp_path / "e.parquet").write_text(GOOD["events.csv"])
-    with pytest.raises(UserError, match=r"e\.parquet: not a Parquet file; name it \.csv"):
+    with pytest.raises(UserError, match=r"e\.parquet: not a whole Parquet file; write it again, or name it \.csv"):
         read_tables(tmp_path / "e.parquet")
 
 

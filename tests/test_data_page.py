@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from broken import KINDS, good
 from conftest import HOSTILE, TINY, ran
 from streamlit.testing.v1 import AppTest
 from test_bad_input import CASES, GOOD
@@ -91,6 +92,20 @@ def test_broken_files_get_one_line(case: str, data) -> None:
     told = [c.value for c in app.code if ".csv" in c.value and not c.value.startswith("whyrec")]
     mended = not app.error and app.metric  # by the guess: another name of a column, delimiter or encoding
     assert mended or (told and all("\n" not in line and "/tmp" not in line for line in told))
+
+
+def test_what_is_no_table_gets_one_line_until_one_comes(data, tmp_path: Path) -> None:
+    app = data()
+    for name in ("a ZIP archive", "JSON", "a NUL byte", "Parquet: cut off", "a million columns"):
+        table = KINDS[name].make(tmp_path)
+        upload(app, "interactions", f"{HOSTILE[0]}{table.suffix}", table.read_bytes())
+        told = [c.value for c in app.code if ";" in c.value]
+        assert len(told) == 1
+        assert "\n" not in told[0]
+        assert "/tmp" not in told[0]
+        assert not any(b.label == strings.plain("data.check.do") for b in app.button)
+    press(upload(app, "interactions", "good.csv", good().encode()), "data.check.do")
+    assert len(app.metric) == 6
 
 
 @pytest.mark.parametrize("name", ["..", "../etc", "/etc", ".", "", "tiny/../..", "out", "deep", "a\0b", "~", "x" * 5000])

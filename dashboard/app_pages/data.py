@@ -104,7 +104,7 @@ def by_upload(files: Brought | None) -> None:
             )
             if shown is None and files is not None and kind in files.names:  # brought before the page was left
                 st.caption(plain("data.has", name=code(files.names[kind]), size=size(files, kind)))
-    st.caption(t("data.limit", most=uploads.MOST_MB))
+    st.caption(t("data.limit", most=uploads.UPLOAD_MB))
     if files is None:
         with st.expander(plain("data.example"), icon=":material/table:"):
             st.markdown(t("data.example.says"))

@@ -168,11 +168,16 @@ def load(run: Run, question: str = "history") -> Scoreboard:
         told = unseal(facts, "make the scoreboard again")
         if told["sha256"] != sha256(table):
             raise UserError(f"{table}: does not belong to {facts.name}; make the scoreboard again")
+        agreement, gaps = _frame(told["agreement"], ("a", "b")), _frame(told["gaps"], ("method", "floor", "metric"))
+        found = Scoreboard(pd.read_parquet(table), agreement, gaps, told["settings"])
     except FileNotFoundError as error:
         make = f"whyrec explain --run {run.path} --scoreboard --question {question}"
         raise UserError(f"{error.filename}: no scoreboard yet; make one with: {make}") from None
-    agreement, gaps = _frame(told["agreement"], ("a", "b")), _frame(told["gaps"], ("method", "floor", "metric"))
-    return Scoreboard(pd.read_parquet(table), agreement, gaps, told["settings"])
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{facts}: damaged; make the scoreboard again") from None
+    return found
 
 
 def _frame(records: list[dict[str, Any]], keys: tuple[str, ...]) -> pd.DataFrame:

@@ -112,7 +112,7 @@ def table_row(table: pd.DataFrame, dataset: Dataset, user: str) -> TableRow:
         raise UserError(f"a table of scores needs the columns user_id, item_id and score; it lacks {', '.join(missing)}")
     mine = table[table["user_id"].astype(str) == user]
     if mine.empty:
-        raise UserError(f"the table of scores has no row for user {user}")
+        raise UserError(f"the table of scores has no row for user {user}; add the scores of this user")
     codes = dataset.items.codes(mine["item_id"], "item")
     values = pd.to_numeric(mine["score"], errors="coerce").to_numpy(np.float32)
     bad = np.flatnonzero(~np.isfinite(values))

@@ -39,6 +39,9 @@ def build(
     for rule, choice, known in (("duplicates", duplicates, DUPLICATES), ("unknown_items", unknown_items, UNKNOWN_ITEMS)):
         if choice not in known:
             raise unknown(f"rule for {rule}", choice, known)
+    for table, columns in ((events, ("user_id", "item_id")), (items, ("item_id", "title")), (users, ("user_id",))):
+        if table is not None:
+            table.require(*columns)
     notes: list[str] = []
     user_codes, seen_users = ids(events, "user_id")
     item_codes, seen_items = ids(events, "item_id")
@@ -203,7 +206,10 @@ def _catalog(
 def _user_table(users: Table | None, n_users: int) -> pd.DataFrame:
     """(n_users,) attributes as text, "" where not known; `age` as a number where every filled cell is one."""
     columns = [] if users is None else [c for c in users.names if c != "user_id"]
-    frame = pd.DataFrame({c: users.cells(c) for c in columns if users is not None}).reindex(range(n_users), fill_value="")
+    cells = {c: users.cells(c) for c in columns if users is not None}
+    for name, column in cells.items():
+        cells[name] = np.array(["|".join(v) if isinstance(v, tuple) else v for v in column], dtype=object)
+    frame = pd.DataFrame(cells).reindex(range(n_users), fill_value="")
     if "age" in frame:
         age = pd.to_numeric(frame["age"], errors="coerce")
         frame["age"] = age if (age.notna() | (frame["age"] == "")).all() else frame["age"]

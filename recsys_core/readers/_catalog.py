@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import html
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -16,8 +17,9 @@ from recsys_core.readers._files import Table
 GENRES = ("genres", "genre", "categories", "category")
 PROSE = ("description", "plot", "overview", "summary", "synopsis", "abstract", "text")
 PROSE_WORDS = 8  # a column of more words a cell than this, on average, is prose and no attribute
-TAG = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1>|</?[a-z!][^<>]*>", re.IGNORECASE | re.DOTALL)
-YEAR = re.compile(r"^(?P<title>.*?)\s*\((?P<year>\d{4})[^()]*\)\s*$")
+TAG = re.compile(r"</?[a-z!][^<>]*>", re.IGNORECASE)
+HIDDEN = ("<!--", "-->"), (r"<script\b", "</script>"), (r"<style\b", "</style>")  # where what is not text begins and ends
+YEAR = re.compile(r"\((?P<year>\d{4})[^()\n]*\)$")
 
 Cell = str | tuple[str, ...]
 
@@ -40,8 +42,9 @@ def split_year(title: str) -> tuple[str, str]:
     >>> split_year("Seven (a.k.a. Se7en) (1995)")
     ('Seven (a.k.a. Se7en)', '1995')
     """
-    match = YEAR.match(title)
-    return (match["title"], match["year"]) if match else (title.strip(), "")
+    title = title.strip()
+    match = YEAR.search(title)
+    return (title[: match.start()].rstrip(), match["year"]) if match else (title, "")
 
 
 def clean(text: str) -> str:
@@ -51,7 +54,17 @@ def clean(text: str) -> str:
     "A big tab. Don't tear."
     """
     text = " ".join(_printed_list(text) or [text])
-    return " ".join(TAG.sub(" ", html.unescape(text)).split()) if set(text) & set("<&\n\t ") else text
+    return " ".join(TAG.sub(" ", _seen(html.unescape(text))).split()) if set(text) & set("<&\n\t ") else text
+
+
+def _seen(text: str) -> str:
+    """HTML without comments, scripts and styles. One that is never closed is left as it is, and each is sought once."""
+    for begin, end in HIDDEN:
+        closings = [found.end() for found in re.finditer(end, text, re.IGNORECASE)] if "<" in text else []
+        if closings:
+            head, tail = text[: closings[-1]], text[closings[-1] :]
+            text = re.sub(f"{begin}.*?{end}", " ", head, flags=re.IGNORECASE | re.DOTALL) + tail
+    return text
 
 
 def _printed_list(cell: str) -> list[str] | None:
@@ -59,10 +72,13 @@ def _printed_list(cell: str) -> list[str] | None:
     if not (cell.startswith("[") and cell.endswith("]")):
         return None
     try:
-        value = ast.literal_eval(cell)
+        with warnings.catch_warnings():  # of Python about the cell, as if it were a program
+            warnings.simplefilter("ignore")
+            value = ast.literal_eval(cell)
     except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two: nested without end
         return None
-    return [str(v).strip() for v in value if v is not None]
+    entries = [str(v).strip() for v in value if v is not None]
+    return [e.encode(errors="replace").decode() for e in entries]  # half a character (\\ud800) cannot be written
 
 
 def as_tuples(cells: Sequence[Cell], *, is_list: bool = False, separator: str | None = None) -> list[tuple[str, ...]]:
@@ -107,7 +123,7 @@ def catalog_of(
         if name not in table:
             raise UserError(f"{table.path}: {unknown('column', name, table.names)}")
     cells: dict[str, list[Cell]] = {c: list(table.cells(c)) for c in table.names if c != "item_id"}
-    titles = [clean(str(t)) for t in cells["title"]]
+    titles = [clean(_joined(t)) for t in cells["title"]]
     listed = (*lists, *GENRES)
     split = {c: v for c, v in cells.items() if c not in ("title", "image")}
     tuples = {c: as_tuples(v, is_list=c in listed, separator=separator) for c, v in split.items()}
@@ -120,11 +136,11 @@ def catalog_of(
             "text": [*_texts(chosen, titles, cells, tuples), *([""] * len(extra))],
         }
     )
-    for name in (c for c in kept if c in tuples and c != "text"):
-        frame[name] = pd.Series([*tuples[name], *([()] * len(extra))], dtype=object)
+    shown = [c for c in dict.fromkeys(kept) if c in tuples and c != "text"]
+    more = {name: pd.Series([*tuples[name], *([()] * len(extra))], dtype=object) for name in shown}
     if "image" in cells:
-        frame["image"] = [*map(str, cells["image"]), *([""] * len(extra))]
-    return Catalog(frame)
+        more["image"] = pd.Series([*map(_joined, cells["image"]), *([""] * len(extra))])
+    return Catalog(pd.concat([frame, pd.DataFrame(more)], axis=1) if more else frame)
 
 
 def _texts(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pyarrow as pa
 
 from recsys_core.data import Dataset, load_prepared
 from recsys_core.errors import UserError
+
+BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, pa.ArrowException)
 
 
 def matches(folder: Path) -> bool:
@@ -19,6 +20,8 @@ def read(folder: Path) -> Dataset:
     """Raises UserError if a file is missing or damaged, or does not match the fingerprint."""
     try:
         return load_prepared(folder)
-    except (OSError, json.JSONDecodeError, KeyError, pa.ArrowInvalid) as error:
+    except UserError:
+        raise
+    except BROKEN as error:
         problem = (str(error) or repr(error)).splitlines()[0]
         raise UserError(f"{folder}: the prepared folder is damaged ({problem}); prepare it again") from None

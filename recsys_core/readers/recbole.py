@@ -54,6 +54,7 @@ def _table(path: Path) -> Table:
 
 def _with_title(items: Table) -> Table:
     """Titles default to ids; a year that is no year is taken out."""
+    items.require("item_id")
     if "year" in items:
         items = items.with_column("year", (y if re.fullmatch(r"\d{4}", y) else "" for y in items.cells("year")))
     return items if "title" in items else items.with_column("title", items.cells("item_id"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,20 @@ import pandas as pd
 
 from recsys_core.data import Dataset, Interactions, Vocabulary
 from recsys_core.errors import UserError, unknown
+from recsys_core.readers._border import content, near
 from recsys_core.readers._build import build, events_in, more_events
 from recsys_core.readers._columns import ids, numbers
-from recsys_core.readers._files import Table, near, read_table
+from recsys_core.readers._files import Table, read_table
 
 REQUIRED = {"interactions": ("user_id", "item_id"), "items": ("item_id", "title"), "users": ("user_id",)}
 NONE = "-"  # mapped to this, a column of ours is left out though the file may have it
+TEXT = ("a text", lambda value: isinstance(value, str))
+LIST = ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value))
+WORDS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # what a key of dataset.toml must be; others are texts
+    "mapping": ("a table of texts", lambda value: isinstance(value, dict) and LIST[1](list(value.values()))),
+    "threshold": ("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)),
+    **dict.fromkeys(("text", "lists", "attributes"), LIST),
+}
 ALIASES = {"value": ("rating", "weight"), "time": ("timestamp", "position")}  # of interactions
 
 
@@ -113,12 +121,15 @@ def read_more(
     return more_events(dataset, _canonical("interactions", table, mapping))
 
 
-def read_column(path: str | Path, name: str) -> list[str]:
-    """The ids in one column of a file, row by row. Raises UserError if it is not there or an id is empty."""
+def read_column(path: str | Path, name: str, known: Vocabulary | None = None) -> list[str]:
+    """The ids in one column of a file, row by row. Raises UserError if it is not there, or an id is empty or not `known`."""
     table = read_table(path)
     if name not in table:
         raise table.lacks(name, f"name its column {name}")
     codes, values = ids(table, name)
+    if known is not None and (strange := np.flatnonzero(known.find(values) < 0)).size:
+        problem = unknown(name.partition("_")[0], values[strange[0]], known.ids)
+        raise table.bad(int(np.argmax(codes == strange[0])), name, str(problem))
     return [values[c] for c in codes]
 
 
@@ -179,11 +190,14 @@ def settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+        told = tomllib.loads(content(path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: {error}; mend the line") from None
     known = [p for p in inspect.signature(read_tables).parameters if p not in REQUIRED]
-    for key in told:
+    for key, value in told.items():
         if key not in known:
             raise UserError(f"{path}: {unknown('key', key, known)}")
+        what, fits = WORDS.get(key, TEXT)
+        if not fits(value):
+            raise UserError(f"{path}, {key}: must be {what}, not {str(value)[:80]!r}; mend the line")
     return told
