@@ -18,6 +18,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT)]  # MkDocs takes its folder out of the path again
 
 import drawing  # noqa: E402
+import outputs  # noqa: E402
 import reference  # noqa: E402
 
 # Files that GitHub shows where they lie, and their names in the site.
@@ -54,7 +55,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     uri = page.file.src_uri
     known = {file.src_uri for file in files}
-    parts = re.split(r"(^```.*?^```$)", markdown.replace("<!-- notebooks -->", notebooks()), flags=re.M | re.S)
+    full = outputs.shown(markdown.replace("<!-- notebooks -->", notebooks()))
+    parts = re.split(r"(^```.*?^```$)", full, flags=re.M | re.S)
     return "".join(drawn(part) if part.startswith("```") else relinked(part, uri, known) for part in parts)
 
 
