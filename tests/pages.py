@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
@@ -31,13 +32,13 @@ LEFT_OUT = {
     "python3 -m venv": "makes an environment",
     "python -m pip": "installs",
     "python -m pytest": "runs these tests",
-    "python benchmarks/": "takes minutes to hours and needs MovieLens",
     "pre-commit": "installs a hook of git",
     "bash .ci/run": "runs all checks",
 }
 WRITES = ("--out", "--html", "--export")  # options that name a file or folder which is there afterwards
 # What training takes in the pages' settings: the parts that they name, a BERT of a dozen words and no search.
 QUICK = ("components=popularity,ease,bert", "tune=false", "control=false", "bert.epochs=1")
+FEW = ("--users", "2")  # of a scoreboard, unless a page is carried out to the letter
 
 
 def blocks(page: str) -> Iterator[tuple[str, str]]:
@@ -56,7 +57,7 @@ def words_of(block: str) -> Iterator[list[str]]:
             yield [words[0].removeprefix(".venv/bin/"), *words[1:]]
 
 
-def carry_out(page: str, encoder: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def carry_out(page: str, encoder: str, monkeypatch: pytest.MonkeyPatch, *, few: Sequence[str] = FEW) -> list[str]:
     """Run the page in the working directory. Returns the commands that ran; AssertionError names what did not do as told."""
     served: list[Sequence[str]] = []
     monkeypatch.setattr(os, "execv", lambda path, words: served.append(words))  # where a command becomes the server
@@ -71,16 +72,17 @@ def carry_out(page: str, encoder: str, monkeypatch: pytest.MonkeyPatch) -> list[
             continue
         for words in words_of(text):
             if not any(shlex.join(words).startswith(start) for start in LEFT_OUT):
-                ran.append(one_command(words, encoder, served))
+                one_command([*words, *(few if "--scoreboard" in words else ())], encoder, served)
+                ran.append(shlex.join(words))
     return ran
 
 
-def one_command(words: list[str], encoder: str, served: list[Sequence[str]]) -> str:
+def one_command(words: list[str], encoder: str, served: list[Sequence[str]]) -> None:
     line = shlex.join(words)
     assert words[0] in ("whyrec", "cat"), f"{line}: neither run nor in LEFT_OUT"
     if words[0] == "cat":
         assert all(Path(name).is_file() for name in words[1:]), f"{line}: no such file"
-        return line
+        return
     quick = words[1] == "train" and "configs/quick.toml" not in words
     extra = ["--set", *QUICK, f"bert.encoder={encoder}"] if quick else []
     served.clear()
@@ -93,11 +95,10 @@ def one_command(words: list[str], encoder: str, served: list[Sequence[str]]) -> 
     assert code == 0, f"{line}: {code}, {err.getvalue()}"
     assert out.getvalue().strip(), f"{line}: says nothing"
     assert bool(served) == (words[1] in ("dashboard", "demo")), f"{line}: serves {served}"
-    for flag, name in zip(words, words[1:], strict=False):
+    for flag, name in itertools.pairwise(words):
         assert flag not in WRITES or Path(name).exists(), f"{line}: {name} is not there"
     if "--json" in words:
         json.loads(out.getvalue())
-    return line
 
 
 # The reader's folder.

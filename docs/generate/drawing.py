@@ -93,6 +93,8 @@ def _box(x: float, y: float, label: str) -> str:
 def _arrow(a: tuple[float, float], b: tuple[float, float], words: str) -> str:
     (x0, y0), (x1, y1) = (a[0], a[1] + HIGH / 2), (b[0], b[1] - HIGH / 2)
     bend = (y1 - y0) / 2
-    line = f'<path class="edge" marker-end="url(#tip)" d="M{x0:g} {y0:g}C{x0:g} {y0 + bend:g} {x1:g} {y1 - bend:g} {x1:g} {y1:g}"/>'
+    line = (
+        f'<path class="edge" marker-end="url(#tip)" d="M{x0:g} {y0:g}C{x0:g} {y0 + bend:g} {x1:g} {y1 - bend:g} {x1:g} {y1:g}"/>'
+    )
     middle = f'<text class="words" x="{(x0 + x1) / 2:g}" y="{(y0 + y1) / 2 + 4:g}">{escape(words)}</text>' if words else ""
     return line + middle

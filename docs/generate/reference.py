@@ -129,8 +129,8 @@ def example(parser: argparse.ArgumentParser) -> list[str]:
 def settings() -> str:
     """What a config file may hold: the run's own settings, and the files to start from."""
     intro = (
-        "A TOML file (`whyrec train --config FILE`) and `--set key=value` on the command line set these; what is left out has its "
-        "default. Settings of a component stand in `[scorers.NAME]`, or `--set NAME.key=value`: see [Components](components.md). "
+        "A TOML file (`whyrec train --config FILE`) and `--set key=value` on the command line set these; what is left out has "
+        "its default. Settings of a component stand in `[scorers.NAME]`, or `--set NAME.key=value`: see [Components](components.md). "
         "The run directory keeps all of them, resolved, in `config.toml`."
     )
     lines = ["# Settings of a run", "", intro, "", *fields(Settings)]
@@ -186,8 +186,14 @@ def components() -> str:
 
 def explanations() -> str:
     lines = ["# Questions and explainers", ""]
-    lines += ["`whyrec explain --question NAME --method NAME`; [Explaining](../explaining.md) tells how far each can be trusted.", ""]
-    for title, package, names in (("Questions", questions.__name__, questions.names()), ("Explainers", explainers.__name__, explainers.names())):
+    lines += [
+        "`whyrec explain --question NAME --method NAME`; [Explaining](../explaining.md) tells how far each can be trusted.",
+        "",
+    ]
+    for title, package, names in (
+        ("Questions", questions.__name__, questions.names()),
+        ("Explainers", explainers.__name__, explainers.names()),
+    ):
         lines += ["", f"## {title}"]
         for name in names:
             module = registry.get(package, name, "module")
