@@ -130,7 +130,7 @@ def settings() -> str:
     """What a config file may hold: the run's own settings, and the files to start from."""
     intro = (
         "A TOML file (`whyrec train --config FILE`) and `--set key=value` on the command line set these; what is left out has "
-        "its default. Settings of a component stand in `[scorers.NAME]`, or `--set NAME.key=value`: see [Components](components.md). "
+        "its default. Settings of a component stand in `[scorers.NAME]`, or are `NAME.key`: see [Components](components.md). "
         "The run directory keeps all of them, resolved, in `config.toml`."
     )
     lines = ["# Settings of a run", "", intro, "", *fields(Settings)]
@@ -159,7 +159,8 @@ def meanings(config: type[Any]) -> dict[str, str]:
     """What each field is, from the docstring (`name: ...`, `a, b: ...`) or the comment behind the field."""
     names = [field.name for field in dataclasses.fields(config)]
     one = rf"`?(?:{'|'.join(map(re.escape, names))})`?"
-    doc = re.split(rf"(?:(?<=\s)|^)({one}(?:, {one})*): ", " ".join((config.__doc__ or "").split()))
+    written = "" if (config.__doc__ or "").startswith(f"{config.__name__}(") else config.__doc__ or ""  # else dataclass wrote it
+    doc = re.split(rf"(?:(?<=\s)|^)({one}(?:, {one})*): ", " ".join(written.split()))
     found = {}
     for told_of, meaning in zip(doc[1::2], doc[2::2], strict=True):
         found |= {name.strip("` "): meaning.strip() for name in told_of.split(",")}
