@@ -35,7 +35,7 @@ class Recommendations:
     names: tuple[str, ...]
 
     def frame(self, users: NDArray[Any], item_ids: NDArray[Any]) -> pd.DataFrame:
-        """One row a recommendation: user_id, item_id, rank (from 1), score (logit), probability, part_<component>."""
+        """One row a recommendation: user_id, item_id, rank (from 1), score (logit), probability, `part_<component>`."""
         row, rank = np.nonzero(self.items >= 0)
         item = self.items[row, rank]
         table = {

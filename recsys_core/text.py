@@ -121,6 +121,7 @@ class Encoder:
 
     @property
     def dim(self) -> int:
+        """Length of a text's vector."""
         return int(self.model.config.hidden_size)
 
     def embed(self, texts: Sequence[str], max_length: int = 128) -> torch.Tensor:
@@ -159,6 +160,7 @@ class Encoder:
 
 
 def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer beside an encoder's weights."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder)

@@ -11,7 +11,10 @@ from html import escape
 
 EDGE = re.compile(r"\s*--(?:\s+(.+?)\s+--)?>\s*")
 NODE = re.compile(r'(\w+)(?:\["?([^\]"]*)"?\])?')
-WIDE, HIGH, GAP, ROW = 128, 38, 118, 74  # a box; between columns, wide enough for words on an arrow; between middles of rows
+WIDE, HIGH, ROW = 128, 38, 84  # the least width of a box, its height, and from row to row; pixels
+SIDE = 44  # between boxes, and how far an arrow that passes a row swings out
+
+Place = tuple[float, float]  # x and y of the middle of a box, pixels
 
 
 @dataclass(frozen=True)
@@ -67,34 +70,46 @@ def svg(source: str, title: str) -> str:
     """The chart from top to bottom; colours come from the page's style sheet (`.flow`)."""
     chart = parse(source)
     levels = columns(chart)
+    depth = {n: row for row, level in enumerate(levels) for n in level}
+    across = max(wide(label) for label in chart.labels.values()) + SIDE
     widest = max(map(len, levels))
-    across, down = WIDE + 44, ROW + 10
-    width, height = widest * across, len(levels) * down
     at = {
-        n: ((i + 0.5 + (widest - len(level)) / 2) * across, (depth + 0.5) * down)
-        for depth, level in enumerate(levels)
+        n: ((i + 0.5 + (widest - len(level)) / 2) * across, (depth[n] + 0.5) * ROW)
+        for level in levels
         for i, n in enumerate(level)
     }
-    drawn = [_arrow(at[a], at[b], words) for a, b, words in chart.edges]
-    drawn += [_box(*at[n], label) for n, label in chart.labels.items()]
+    arrows = [(at[a], at[b], depth[b] - depth[a] > 1) for a, b, _ in chart.edges]
+    drawn = [_arrow(*ends) for ends in arrows] + [_box(*at[n], label) for n, label in chart.labels.items()]
+    drawn += [_words(*ends, words) for ends, (_, _, words) in zip(arrows, chart.edges, strict=True) if words]
     head = '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
     head += '<path d="M0 0 8 4 0 8z"/></marker></defs>'
+    view = f'viewBox="0 0 {widest * across:g} {len(levels) * ROW}" style="max-width:{widest * across:g}px"'
     said = f"<title>{escape(title)}</title>"
-    view = f'viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px"'
     return f'<svg class="flow" role="img" {view} xmlns="http://www.w3.org/2000/svg">{said}{head}{"".join(drawn)}</svg>'
 
 
+def wide(label: str) -> int:
+    """Pixels of the box of a label, some 7 a sign."""
+    return max(WIDE, 7 * len(label) + 20)
+
+
 def _box(x: float, y: float, label: str) -> str:
-    box = f'<rect x="{x - WIDE / 2:g}" y="{y - HIGH / 2:g}" width="{WIDE}" height="{HIGH}" rx="6"/>'
-    size = "" if len(label) <= 18 else f' textLength="{WIDE - 12}" lengthAdjust="spacingAndGlyphs"'
-    return f'{box}<text x="{x:g}" y="{y + 5:g}"{size}>{escape(label)}</text>'
+    width = wide(label)
+    box = f'<rect x="{x - width / 2:g}" y="{y - HIGH / 2:g}" width="{width}" height="{HIGH}" rx="6"/>'
+    return f'{box}<text x="{x:g}" y="{y + 5:g}">{escape(label)}</text>'
 
 
-def _arrow(a: tuple[float, float], b: tuple[float, float], words: str) -> str:
+def _arrow(a: Place, b: Place, passes: bool) -> str:
+    """From below a to above b; to b's side if it passes the boxes of a row between them."""
     (x0, y0), (x1, y1) = (a[0], a[1] + HIGH / 2), (b[0], b[1] - HIGH / 2)
-    bend = (y1 - y0) / 2
-    line = (
-        f'<path class="edge" marker-end="url(#tip)" d="M{x0:g} {y0:g}C{x0:g} {y0 + bend:g} {x1:g} {y1 - bend:g} {x1:g} {y1:g}"/>'
-    )
-    middle = f'<text class="words" x="{(x0 + x1) / 2:g}" y="{(y0 + y1) / 2 + 4:g}">{escape(words)}</text>' if words else ""
-    return line + middle
+    if passes:
+        (x0, y0), (x1, y1) = (a[0] + WIDE / 2, a[1]), (b[0] + WIDE / 2, b[1])
+        path = f"C{x0 + 2 * SIDE:g} {y0:g} {x1 + 2 * SIDE:g} {y1:g} {x1:g} {y1:g}"
+    else:
+        path = f"C{x0:g} {(y0 + y1) / 2:g} {x1:g} {(y0 + y1) / 2:g} {x1:g} {y1:g}"
+    return f'<path class="edge" marker-end="url(#tip)" d="M{x0:g} {y0:g}{path}"/>'
+
+
+def _words(a: Place, b: Place, passes: bool, words: str) -> str:
+    x = (a[0] + b[0]) / 2 + (WIDE / 2 + SIDE if passes else 0)
+    return f'<text class="words" x="{x:g}" y="{(a[1] + b[1]) / 2 + 4:g}">{escape(words)}</text>'
