@@ -30,7 +30,7 @@ types: .venv/installed-dev  ## check types
 	$(BIN)/mypy
 
 docs: .venv/installed-dev  ## build the documentation into site/; a broken link fails
-	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 fmt: .venv/installed-dev  ## put style and format right
 	$(BIN)/ruff check --fix .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 
 import drawing
+import hooks
 import outputs
 import pytest
 import reference
@@ -121,7 +123,37 @@ def test_torch_is_not_loaded_to_write_the_reference() -> None:
     assert done.stdout.strip() == "False"
 
 
-# Outputs.
+# Links, notebooks, outputs.
+
+
+@pytest.mark.parametrize(
+    ("uri", "link", "made"),
+    [
+        ("howto/index.md", "[a](../explaining.md#your-own-model)", "[a](../explaining.md#your-own-model)"),
+        ("howto/index.md", "[a](../../CONTRIBUTING.md)", "[a](../contributing.md)"),
+        ("index.md", "![a](docs/images/user.png)", "![a](images/user.png)"),
+        ("tiny.md", "[a](../../README.md#start)", "[a](index.md#start)"),
+        ("faq.md", "[the core](../recsys_core/data.py)", "the core"),  # a file that is no page
+        ("faq.md", "[a](none.md)", "[a](none.md)"),  # left for the strict build to find
+        ("faq.md", "[a](https://example.org/x.md)", "[a](https://example.org/x.md)"),
+    ],
+)
+def test_links_of_the_repository_become_links_of_the_site(uri: str, link: str, made: str) -> None:
+    known = {"explaining.md", "contributing.md", "images/user.png", "index.md", "tiny.md", "faq.md", "howto/index.md"}
+    assert hooks.relinked(link, uri, known) == made
+
+
+def test_notebooks_are_listed(tmp_path: Path) -> None:
+    assert hooks.notebooks(tmp_path) == ""
+    cells = [{"cell_type": "code", "source": ["1"]}, {"cell_type": "markdown", "source": ["# Quick start\n", "More."]}]
+    (tmp_path / "01_quickstart.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    assert hooks.notebooks(tmp_path) == "- `notebooks/01_quickstart.ipynb`: Quick start"
+
+
+def test_committed_pages_are_all_in_the_navigation() -> None:
+    config = (ROOT / "mkdocs.yml").read_text("utf-8")
+    pages = [str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")]
+    assert not [name for name in [*pages, *hooks.ELSEWHERE.values()] if not re.search(rf"[ :]{name}$", config, flags=re.M)]
 
 
 def test_outputs_are_those_of_the_commands() -> None:
@@ -181,7 +213,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 def build(folder: Path, config: str = "mkdocs.yml") -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "-f", config, "-d", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", config, "-d", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr + done.stdout
 
