@@ -197,11 +197,16 @@ def test_what_cannot_be_drawn_is_told(line: str, fault: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the built site."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     build(folder)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(built: Path) -> Iterator[str]:
+    """Address of the built site."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(built))) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -225,6 +230,25 @@ def test_broken_link_fails_the_build(tmp_path: Path) -> None:
     (tmp_path / "mkdocs.yml").write_text("site_name: A\nstrict: true\n", encoding="utf-8")
     with pytest.raises(AssertionError, match=r"none\.md"):
         build(tmp_path / "site", str(tmp_path / "mkdocs.yml"))
+
+
+def loads_from_away(page: str) -> list[str]:
+    """What an HTML page would fetch from another place: scripts, style sheets, pictures, frames; links are not fetched."""
+    tags = re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*>", page)
+    return [tag for tag in tags if re.search(r"""(?:src|href)=["']?(?:https?:)?//""", tag) and 'rel="canonical"' not in tag]
+
+
+def test_what_loads_from_away_is_found() -> None:
+    away = '<script src="https://a.org/b.js"></script><link rel="stylesheet" href="//a.org/c.css">'
+    assert len(loads_from_away(away + '<a href="https://a.org">a</a><img src="images/user.png">')) == 2
+
+
+@pytest.mark.slow
+def test_no_page_loads_from_away(built: Path) -> None:
+    found = {str(path.relative_to(built)): loads_from_away(path.read_text("utf-8")) for path in built.rglob("*.html")}
+    assert len(found) > 50
+    assert not {name: tags for name, tags in found.items() if tags}
+    assert not [path.name for path in built.rglob("*.py")]
 
 
 @pytest.mark.slow
