@@ -136,4 +136,7 @@ def furnish(folder: Path) -> None:
     new.assign(item_id=new["item_id"].to_numpy()[::-1], time=later).to_csv(folder / "new.csv", index=False)
     liked[["user_id", "item_id"]].head(3).to_csv(folder / "pairs.csv", index=False)
     liked[["item_id"]].drop_duplicates().head(4).to_csv(folder / "history.csv", index=False)
+    events[["user_id"]].drop_duplicates().rename(columns={"user_id": "uid"}).assign(gender="F").to_csv(
+        folder / "users.csv", index=False
+    )
     shutil.copytree(ROOT / "configs", folder / "configs")

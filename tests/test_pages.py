@@ -13,7 +13,9 @@ from pages import LEFT_OUT, QUICK, ROOT, blocks, carry_out, furnish, words_of
 
 from recsys_core.cli import main
 
-PAGES = ["README.md", "data/README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
+FOLDERS = ("docs", "data", "benchmarks")
+FOUND = sorted(str(p.relative_to(ROOT)) for folder in FOLDERS for p in (ROOT / folder).rglob("*.md") if "ml-" not in str(p))
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *FOUND]
 BUSY = [page for page in PAGES if "```bash" in (text := (ROOT / page).read_text("utf-8")) or "```python" in text]
 
 
@@ -98,8 +100,23 @@ def test_command_that_writes_nothing_is_found(reader: Path, tiny: str, monkeypat
 
 def test_every_exception_is_needed() -> None:
     """What is left out is in some page, so that the list does not outlive its reasons."""
-    texts = [(ROOT / page).read_text("utf-8") for page in [*BUSY, "CONTRIBUTING.md", "benchmarks/README.md"]]
+    texts = [(ROOT / page).read_text("utf-8") for page in BUSY]
     commands = [
         shlex.join(words) for text in texts for language, block in blocks(text) if language == "bash" for words in words_of(block)
     ]
     assert not [start for start in LEFT_OUT if not any(command.startswith(start) for command in commands)]
+
+
+def hidden_commands(page: str) -> list[str]:
+    """Commands in blocks that are not run, since they are not marked as bash."""
+    others = re.findall(r"^```(?!bash|python)\w*\n(.*?)^```", page, flags=re.M | re.S)
+    return [line for block in others for line in block.splitlines() if re.match(r"\$? ?(?:\.venv/bin/)?whyrec ", line)]
+
+
+def test_every_command_is_in_a_block_that_is_run() -> None:
+    assert not {page: found for page in PAGES if (found := hidden_commands((ROOT / page).read_text("utf-8")))}
+
+
+def test_hidden_commands_are_found() -> None:
+    page = "```\nwhyrec fetch a\n```\n```text\n$ whyrec demo\nwords\n```\n```bash\nwhyrec demo\n```\n"
+    assert hidden_commands(page) == ["whyrec fetch a", "$ whyrec demo"]
