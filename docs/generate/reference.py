@@ -251,16 +251,16 @@ def each(m: metrics.Metric) -> str:
 
 
 def api_modules() -> dict[str, list[str]]:
-    """Public rooms of the core and the modules in each; the command line, documented above, is left out."""
-    rooms: dict[str, list[str]] = {}
+    """Pages and the modules on each: a page a room, or a page a child where a room has rooms in it; no command line."""
+    made: dict[str, list[str]] = {}
     for path in sorted(CORE.rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        if any(part.startswith("_") and part != "__init__" for part in parts) or parts[1].startswith("cli"):
+        parts = path.relative_to(CORE).with_suffix("").parts
+        if any(part.startswith("_") and part != "__init__" for part in parts) or parts[0].startswith(("cli", "__init__")):
             continue
-        if parts[1] == "__init__":
-            continue
-        rooms.setdefault(parts[1], []).append(".".join(part for part in parts if part != "__init__"))
-    return rooms
+        inside = [part for part in parts if part != "__init__"]
+        nested = any((CORE / parts[0]).glob("*/__init__.py"))
+        made.setdefault(".".join(inside[: 1 + nested]), []).append(".".join(["recsys_core", *inside]))
+    return made
 
 
 def api_index() -> str:
