@@ -48,11 +48,12 @@ def blocks(page: str) -> Iterator[tuple[str, str]]:
 
 
 def words_of(block: str) -> Iterator[list[str]]:
-    """The words of each command, comments dropped, continued lines joined, VARIABLE=value taken off."""
+    """The words of each command, comments dropped, continued lines joined, VARIABLE=value and `> FILE` taken off."""
     for line in block.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         while words and re.fullmatch(r"\w+=.*", words[0]):
             words = words[1:]
+        words = words[: words.index(">")] if ">" in words else words
         if words:
             yield [words[0].removeprefix(".venv/bin/"), *words[1:]]
 

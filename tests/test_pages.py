@@ -76,12 +76,12 @@ def bash(*lines: str) -> str:
     ("page", "fault"),
     [
         (bash("whyrec recommend --run runs/none --users all"), "no such folder"),
-        (bash("whyrec recommend --run runs/demo --no-such-option"), "unrecognized arguments"),
+        (bash("whyrec recommend --run runs/demo --no-such-option"), "no-such-option"),
         (bash("whyrec explain --run runs/demo --user 1 --item none"), "none"),
         (bash("cat runs/none/card.md"), "no such file"),
         (bash("rm -r runs"), "neither run nor in LEFT_OUT"),
         (bash("whyrec dashboard --run runs/none"), "no such folder"),
-        ("```python\nassert 1 == 2\n```\n", ""),
+        ('```python\nassert 1 == 2, "one is not two"\n```\n', "one is not two"),
     ],
 )
 def test_page_that_lies_is_found(page: str, fault: str, reader: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:

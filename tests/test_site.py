@@ -39,9 +39,9 @@ def pages() -> dict[str, str]:
 def test_every_command_and_option_is_in_the_reference(pages: dict[str, str]) -> None:
     page = pages["reference/command-line.md"]
     for name, command in reference.subparsers(build_parser()):
-        section = page.partition(f"## whyrec {name}\n")[2].partition("\n## ")[0]
+        section = page.partition(f"\n## whyrec {name}\n")[2].partition("\n## ")[0]
+        assert section
         names = [flag for action in command._actions for flag in action.option_strings if flag not in ("-h", "--help")]
-        assert names
         assert not [flag for flag in names if f"{flag}`" not in section and f"{flag} " not in section]
 
 
