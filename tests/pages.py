@@ -5,11 +5,11 @@ The data is that of data/tiny under the file names, columns and ids that the pag
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import itertools
 import json
-import os
 import re
 import shlex
 import shutil
@@ -19,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from recsys_core import cli_dashboard
 from recsys_core.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -60,10 +61,15 @@ def words_of(block: str) -> Iterator[list[str]]:
 
 def carry_out(page: str, encoder: str, monkeypatch: pytest.MonkeyPatch, *, few: Sequence[str] = FEW) -> list[str]:
     """Run the page in the working directory. Returns the commands that ran; AssertionError names what did not do as told."""
-    served: list[Sequence[str]] = []
-    monkeypatch.setattr(os, "execv", lambda path, words: served.append(words))  # where a command becomes the server
-    for name in ("RUNS", "RUN", "READ_ONLY", "LOGIN"):
-        monkeypatch.setenv(f"WHYREC_{name}", "")  # what it sets is taken back after the test
+    served: list[Path] = []
+
+    def serve(
+        folder: Path, run: Path | None, args: argparse.Namespace
+    ) -> None:  # in place of the server, which does not come back
+        served.append(folder)
+        print(f"serves {folder}")
+
+    monkeypatch.setattr(cli_dashboard, "serve", serve)
     ran, names = [], {"__name__": "page"}
     for language, text in blocks(page):
         if language == "python":
@@ -78,7 +84,7 @@ def carry_out(page: str, encoder: str, monkeypatch: pytest.MonkeyPatch, *, few: 
     return ran
 
 
-def one_command(words: list[str], encoder: str, served: list[Sequence[str]]) -> None:
+def one_command(words: list[str], encoder: str, served: list[Path]) -> None:
     line = shlex.join(words)
     assert words[0] in ("whyrec", "cat"), f"{line}: neither run nor in LEFT_OUT"
     if words[0] == "cat":

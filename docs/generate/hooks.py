@@ -39,7 +39,15 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     for entry in config.nav or []:
         if isinstance(entry, dict) and "Reference" in entry:
             entry["Reference"] = reference.nav()
+        elif isinstance(entry, dict) and "Project" in entry:
+            entry["Project"] += unplaced(config.nav, Path(config.docs_dir))
     return config
+
+
+def unplaced(nav: list[Any], docs: Path) -> list[str]:
+    """Pages in docs/ that mkdocs.yml gives no place, so that a new page is never lost."""
+    placed = set(re.findall(r"[\w/-]+\.md", json.dumps(nav)))
+    return [name for path in sorted(docs.rglob("*.md")) if (name := path.relative_to(docs).as_posix()) not in placed]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
