@@ -9,7 +9,7 @@ export GOMP_SPINCOUNT := 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test lint types fmt bench audit screenshots notebooks
+.PHONY: help demo install test lint types docs fmt bench audit screenshots notebooks
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ lint: .venv/installed-dev  ## check style, format and what bandit knows of insec
 
 types: .venv/installed-dev  ## check types
 	$(BIN)/mypy
+
+docs: .venv/installed-dev  ## build the documentation into site/; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 fmt: .venv/installed-dev  ## put style and format right
 	$(BIN)/ruff check --fix .

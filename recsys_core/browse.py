@@ -80,7 +80,7 @@ class UserList:
 
     Args:
         frame: one row an item, best first: rank, learned_rank, item_id, title, year, tags, logit, probability, base, cold,
-            new (not in the learned top K), part_<component> (NaN = not available).
+            new (not in the learned top K), `part_<component>` (NaN = not available).
         left: rows of the learned top K that are in this list no more: item_id, title, learned_rank, rank.
         n_candidates, n_hidden: items ranked, and items left out.
         gap: largest |base + parts - logit| of the list.

@@ -59,6 +59,7 @@ class Candidates:
         return replace(self, z=self.z[:, :, components])
 
     def save(self, folder: Path) -> None:
+        """One .npy file an array, which `load` maps into memory."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in self.__dataclass_fields__:
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)

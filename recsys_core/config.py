@@ -27,6 +27,8 @@ class Settings:
     """Args:
     components: scorers of the hybrid, in the order of the charts.
     split: random | leave-last | time | cold-items.
+    seed: of everything random; the same seed, data and versions give the same run.
+    device: auto | cuda | mps | cpu, where networks are trained and texts encoded; auto takes the first that there is.
     hide: "met": a list hides all that a user has met; "liked": only what was liked (the convention of many papers).
     k: length of the lists that training optimises and reports.
     tune: choose each scorer's settings on validation data from its small grid; keys set by hand stay as set.

@@ -38,6 +38,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, ids: Iterable[object]) -> Vocabulary:
+        """Ids as text, in this order. Raises UserError if one comes twice."""
         return cls(np.array([str(i) for i in ids], dtype=object))
 
     def __post_init__(self) -> None:
@@ -139,14 +140,17 @@ class Histories:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(n_rows, n_items)."""
         return len(self), self.n_items
 
     @cached_property
-    def lengths(self) -> NDArray[np.int64]:  # (n_rows,)
+    def lengths(self) -> NDArray[np.int64]:
+        """(n_rows,) past items of each row."""
         return np.diff(self.indptr)
 
     @cached_property
-    def rows(self) -> NDArray[np.int64]:  # (nnz,) row of each entry
+    def rows(self) -> NDArray[np.int64]:
+        """(nnz,) row of each entry."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     @cached_property
@@ -205,14 +209,17 @@ class Catalog:
 
     @property
     def titles(self) -> NDArray[np.object_]:
+        """(n_items,) str."""
         return self.frame["title"].to_numpy(dtype=object)
 
     @property
     def texts(self) -> list[str]:
+        """(n_items) what BERT reads of each item; "" where there is nothing."""
         return [str(t) for t in self.frame["text"]]
 
     @property
     def attributes(self) -> list[str]:
+        """Names of the columns that are attributes."""
         return [c for c in self.frame.columns if c not in ("title", "text", "image")]
 
     def indicator(self, attribute: str) -> csr_array:

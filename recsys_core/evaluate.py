@@ -72,7 +72,7 @@ class Report:
     """Args:
     rows: one row a figure: model, metric, k, segment, mean, low, high, n.
     differences: hybrid minus each other model in NDCG, paired by user: model, mean, low, high, n, p, p_holm.
-    per_user: one row a judged user: user_id, then <model>:<metric>.
+    per_user: one row a judged user: user_id, then `<model>:<metric>`.
     calibration: reliability of the hybrid's probabilities over its recommended top k.
     short_lists: by component that scores a short-list only, how well it tells test likes from the other items on it.
     """

@@ -304,13 +304,12 @@ def filtered(found: pd.DataFrame, *, run: str = "", verdict: str = "", author: s
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far reviewers agree, over (run, user, item) with two verdicts or more.
+    """How far reviewers agree, over (run, user, item) with two verdicts or more; NaN = not defined.
 
     Args:
         n_pairs: such pairs; n_comparisons: pairs of verdicts in them; share: of these, how many are the same, 0-1.
         fleiss: Fleiss' kappa, -1 to 1, 1 = always agree, 0 = as by chance.
         cohen: Cohen's kappa of the two reviewers, if exactly two are named, on the n_cohen pairs that both have judged.
-        NaN = not defined.
     """
 
     n_pairs: int

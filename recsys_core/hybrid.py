@@ -107,6 +107,7 @@ class Hybrid:
             raise ValueError(f"components {tuple(self.components)} are not those of the blend {self.blend.names}")
 
     def with_weights(self, weights: Mapping[str, float]) -> Hybrid:
+        """The same components under other weights; those not named stay. Raises as `Blend.with_weights`."""
         return replace(self, blend=self.blend.with_weights(weights))
 
     def z(self, histories: Histories, items: NDArray[np.int64] | None = None, hidden: Histories | None = None) -> Scores:
@@ -130,16 +131,18 @@ class Hybrid:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the components, in the order of the last axis of `parts`."""
         return self.blend.names
 
     def save(self, folder: Path) -> None:
-        """Write scorers/<name>/ and blend/ under `folder`."""
+        """Write `scorers/NAME/` and `blend/` under `folder`."""
         for name, scorer in self.components.items():
             scorer.save(folder / "scorers" / name)
         save_blend(self.blend, self.cold, folder / "blend")
 
     @classmethod
     def load(cls, folder: Path) -> Hybrid:
+        """What `save` wrote."""
         blend, cold = load_blend(folder / "blend")
         components = {n: scorer_class(n).load(folder / "scorers" / n) for n in blend.names}
         return cls(components, blend, cold)
@@ -153,6 +156,7 @@ def save_blend(blend: Blend, cold: NDArray[np.bool_], folder: Path) -> None:
 
 
 def load_blend(folder: Path) -> tuple[Blend, NDArray[np.bool_]]:
+    """The blend in `folder`, and (n_items,) which items nobody has met."""
     settings = json.loads((folder / "blend.json").read_text(encoding="utf-8"))
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     return Blend(**values), np.load(folder / "cold.npy", allow_pickle=False)

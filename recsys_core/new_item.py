@@ -238,7 +238,7 @@ class Audience:
         return bool(len(self.logit) and np.ptp(self.logit) > 0)
 
     def frame(self, n: int) -> pd.DataFrame:
-        """The first n of `best`: user_id, place (the rank), candidates, logit, probability, base, part_<component>."""
+        """The first n of `best`: user_id, place (the rank), candidates, logit, probability, base, `part_<component>`."""
         at = self.best[:n]
         facts: dict[str, Any] = {
             "user_id": self.user_ids[at],

@@ -44,7 +44,7 @@ class Recommendations:
     titles: NDArray[Any] | None = None
 
     def frame(self, users: NDArray[Any] | None = None, item_ids: NDArray[Any] | None = None) -> pd.DataFrame:
-        """One row a recommendation: user_id, item_id, rank (from 1), score (logit), probability, part_<component>.
+        """One row a recommendation: user_id, item_id, rank (from 1), score (logit), probability, `part_<component>`.
 
         Ids default to those that the lists know, and where they know none to positions."""
         row, rank = np.nonzero(self.items >= 0)

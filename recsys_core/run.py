@@ -67,19 +67,23 @@ class Run:
 
     @cached_property
     def settings(self) -> Settings:
+        """Every setting, resolved, from `config.toml`."""
         return load_settings(self.path / "config.toml", [])
 
     @cached_property
     def dataset(self) -> Dataset:
+        """All the data that the run was given, test part included."""
         return load_prepared(self.path / "data")
 
     @cached_property
     def split(self) -> Split:
+        """The part of each interaction: train, valid, test or unused."""
         part = np.load(self.path / "split.npy", allow_pickle=False)
         return Split(part, self.settings.split, timed=self.settings.split in ("leave-last", "time"))
 
     @cached_property
     def model(self) -> Hybrid:
+        """The hybrid, fitted on training and validation part, with the weights that were learned."""
         return Hybrid.load(self.path)
 
     @cached_property
@@ -118,6 +122,7 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
+        """Everything that training measured on validation data, from `metrics.json`."""
         metrics: dict[str, Any] = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
         return metrics
 

@@ -124,6 +124,7 @@ class Encoder:
 
     @property
     def dim(self) -> int:
+        """Length of a text's vector."""
         return int(self.model.config.hidden_size)
 
     def embed(self, texts: Sequence[str], max_length: int = 128) -> torch.Tensor:
@@ -162,6 +163,7 @@ class Encoder:
 
 
 def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer beside an encoder's weights."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)  # nosec B615

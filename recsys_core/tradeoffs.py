@@ -70,7 +70,7 @@ def pareto(
     """Measure every point and flag the front of x and y.
 
     Returns:
-        One row a point, in order: reranker, strength, weight_<component>, the mean of every metric, front (bool).
+        One row a point, in order: reranker, strength, `weight_<component>`, the mean of every metric, front (bool).
 
     Raises UserError for an unknown metric, one of which neither end is better, or no points.
     """

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from pages import blocks, words_of
 
 from recsys_core import registry
 from recsys_core.errors import UserError
-from recsys_core.run import Run
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -36,15 +36,8 @@ PAGES = {name: (ROOT / name).read_text("utf-8") for name in FILES if name.endswi
 
 
 def commands(page: str) -> Iterator[list[str]]:
-    """The words of each command in the page's ```bash blocks, comments dropped, continued lines joined."""
-    for block in re.findall(r"^```bash\n(.*?)^```", page, flags=re.M | re.S):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            while words and re.fullmatch(r"\w+=.*", words[0]):  # VARIABLE=value before a command
-                words = words[1:]
-            words = words[: words.index(">")] if ">" in words else words
-            if words:
-                yield [words[0].removeprefix(".venv/bin/"), *words[1:]]
+    """The words of each command in the page's ```bash blocks."""
+    return (words for language, text in blocks(page) if language == "bash" for words in words_of(text))
 
 
 def subcommands() -> dict[str, argparse.ArgumentParser]:
@@ -127,25 +120,12 @@ def test_unknown_flags_are_found() -> None:
     assert unknown_flags("`whyrec train --x` and `whyrec fry`", {"train": {"--y"}}) == ["train --x", "fry"]
 
 
-# Python blocks run, against a small run under the name they use.
-
-
-@pytest.mark.parametrize("n", range(2))
-def test_python_of_the_pages_runs(n: int, tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "demo").symlink_to(tiny_run.path)
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGES["docs/explaining.md"], flags=re.M | re.S)
-    assert len(blocks) == 2
-    exec(compile(blocks[n], "docs/explaining.md", "exec"), {"__name__": "page"})
+# Everything is named, and everything named is there. (That commands and Python do what they say: test_pages.py.)
 
 
 def test_every_question_and_explainer_is_in_the_docs() -> None:
     known = [n for package in ("questions", "explainers") for n in registry.names(f"recsys_core.explain.{package}")]
     assert not [name for name in known if f"`{name}`" not in PAGES["docs/explaining.md"]]
-
-
-# Everything is named, and everything named is there.
 
 
 def test_every_command_is_in_the_readme() -> None:
@@ -207,7 +187,7 @@ def missing_paths(name: str, page: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [README, "CONTRIBUTING.md", "CHANGELOG.md", ARCHITECTURE, "docs/explaining.md", "docs/security.md"]
+    "page", [README, "CONTRIBUTING.md", "CHANGELOG.md", *(page for page in PAGES if page.startswith("docs/"))]
 )
 def test_named_files_exist(page: str) -> None:
     assert not missing_paths(page, PAGES[page])
@@ -233,7 +213,7 @@ def test_requirements_are_pinned() -> None:
     project = PYPROJECT["project"]
     for text in [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]:
         requirement = Requirement(text)
-        if requirement.name == project["name"]:  # an extra that takes in another of our own
+        if requirement.name == project["name"]:  # an extra that takes in another one
             assert requirement.extras <= set(project["optional-dependencies"]), f"{text}: no such extra"
             continue
         assert requirement.name in pins, f"{text}: no pin in constraints.txt"

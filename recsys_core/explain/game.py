@@ -227,10 +227,12 @@ class Explanation:
         return out | {"gap": _plain(self.gap), "probability": _plain(self.probability)}
 
     def json(self) -> str:
+        """`as_dict` as JSON text."""
         return json.dumps(self.as_dict(), ensure_ascii=False, indent=1)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
+        """What `as_dict` gave; fields that are not known are left out."""
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         for name in ("players", "labels", "notes"):
             known[name] = tuple(known[name])

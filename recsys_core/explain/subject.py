@@ -102,10 +102,12 @@ class Subject:
 
     @cached_property
     def shares(self) -> Shares:
+        """The closed forms of this history and item alone: arrays with one item."""
         return shares(self.model, self.history, np.array([self.item]), self.hidden)
 
     @property
     def blend(self) -> Blend:
+        """That of the model."""
         return self.model.blend
 
     @cached_property
@@ -126,6 +128,7 @@ class Subject:
 
     @property
     def logit(self) -> float:
+        """What the list shows: base + parts, log-odds."""
         return float(self.base + self.parts.sum())
 
     @property

@@ -33,25 +33,25 @@ class BertConfig:
     tune: str = "auto"  # frozen: cosine; head: towers; top: and 2 layers; full: and all layers; auto: head, full on a GPU
     loss: str = "softmax"  # over the catalogue; in_batch for catalogues too large for that
     ids: bool = True  # whether items with likes have vectors of their own beside their texts; False: texts only
-    dim: int = 64
+    dim: int = 64  # length of the vectors that are matched
     axes: int = 32  # principal axes of the text vectors that are read
-    epochs: int = 25
+    epochs: int = 25  # at most
     patience: int = 10  # epochs without a better NDCG@10 of the likes held out
     held_out: int = 2000  # one like of a third of the users, and of so many at most, chooses the epoch; 0: the last is taken
     warmup: int = 10  # epochs of the heads alone before the encoder is trained along
     lr: float = 5e-3  # of item vectors and biases
-    lr_text: float = 3e-3
+    lr_text: float = 3e-3  # of the maps from text vectors
     lr_encoder: float = 2e-5  # of the top layer; 0.9 times that for each layer below
     l2_ids: float = 0.01  # penalty on the sum of squares, beside the loss of one user
-    l2_text: float = 0.003
+    l2_text: float = 0.003  # the same of those maps
     history_dropout: float = 0.5  # of past items while training
-    batch_users: int = 256
+    batch_users: int = 256  # in a step
     epoch_users: int = 10_000  # random users an epoch goes through at most
     batch_texts: int = 128  # texts encoded anew in a step while the encoder is trained
     max_history: int = 0  # latest items that count; 0: all
     max_length: int = 128  # tokens of an item text, as `cold` reads, so that each is encoded once
     decay: float = 0.0  # an event of age a counts exp(-a / decay); 0: all count alike
-    device: str = "auto"
+    device: str = "auto"  # cuda, mps or cpu; that of the run unless set here
 
     def __post_init__(self) -> None:
         if self.tune not in TUNE:

@@ -37,6 +37,8 @@ class ColdConfig:
     reg: L2 of the map from features to columns.
     ease_reg: L2 of the collaborative model that is mapped to.
     max_items: the most liked items that the map is learned from.
+    encoder: "minilm", a local folder, or a name on the model hub.
+    device: cuda, mps or cpu; that of the run unless set here.
     """
 
     title: float = 1.0

@@ -40,12 +40,14 @@ _lock = threading.Lock()
 
 @dataclasses.dataclass(frozen=True)
 class CrossEncoderConfig:
+    """Settings of the network, its training pairs and the short-list."""
+
     encoder: str = "minilm"  # or a local folder, or a name on the model hub
     layers: int = 3  # upper layers that are trained; with more than the encoder has also its embeddings
-    epochs: int = 2
+    epochs: int = 2  # at most
     patience: int = 1  # epochs without a better dev AUC
     lr: float = 2e-5  # Devlin et al. 2019
-    weight_decay: float = 0.01
+    weight_decay: float = 0.01  # of AdamW
     batch_size: int = 32  # pairs
     negatives: int = 1  # items drawn for each like
     max_pairs: int = 2000  # likes and negatives of all users together; a quarter as many choose the epoch
@@ -54,7 +56,7 @@ class CrossEncoderConfig:
     max_length: int = 64  # tokens of a pair
     candidates: int = 20  # items of a row that are scored
     judges: int = 300  # users that judge and calibrate a run with this component; each costs as many pairs as `candidates`
-    device: str = "auto"
+    device: str = "auto"  # cuda, mps or cpu; that of the run unless set here
 
 
 @dataclasses.dataclass(frozen=True)

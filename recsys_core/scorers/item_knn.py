@@ -18,9 +18,11 @@ from recsys_core.scorers.base import LinearScorer, most_liked
 
 @dataclass(frozen=True)
 class ItemKnnConfig:
-    """`neighbours` kept an item; `shrink` damps similarities with few common users; `power` of the popularity norm.
-
-    power 0.5 is the cosine; less favours popular items, more favours rare ones. `decay`: recency in events, 0 = off.
+    """Args:
+    neighbours: the most similar items that are kept for each item.
+    shrink: added to the norms by which the number of common users is divided; damps similarities that rest on few users.
+    power: of the popularities that a similarity is divided by; 0.5 is the cosine, less favours popular items, more rare ones.
+    decay: recency of the history in events when scoring, 0 = off.
     """
 
     neighbours: int = 100

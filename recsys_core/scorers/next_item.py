@@ -16,7 +16,12 @@ from recsys_core.scorers.base import LinearScorer, most_liked, proximity_gram
 
 @dataclass(frozen=True)
 class NextItemConfig:
-    """`reach` and `decay` in events; `reg`: L2 on W; `max_items`: the most liked items that get a column, as in ease."""
+    """Args:
+    reach: how far "soon after" goes, in events: a like n events later counts exp(-n / reach).
+    reg: L2 on W.
+    decay: recency of the history in events when scoring, 0 = off.
+    max_items: the most liked items that get a column, as in ease.
+    """
 
     reach: float = 5.0
     reg: float = 100.0

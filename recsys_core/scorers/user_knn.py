@@ -18,7 +18,11 @@ from recsys_core.scorers.base import Scorer, Scores
 
 @dataclass(frozen=True)
 class UserKnnConfig:
-    """`neighbours` that vote; `power` > 1 trusts the nearest ones more; `decay`: recency of the history in events, 0 = off."""
+    """Args:
+    neighbours: the most similar users, who vote.
+    power: of their similarity; above 1 the nearest ones count more.
+    decay: recency of the history in events, 0 = off.
+    """
 
     neighbours: int = 100
     power: float = 1.0

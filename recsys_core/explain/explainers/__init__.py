@@ -15,6 +15,7 @@ from recsys_core.explain.game import Budget, Credit, Explanation, Floats, Game, 
 
 
 def names() -> list[str]:
+    """Every explainer that `method` can name."""
     return registry.names(__name__)
 
 

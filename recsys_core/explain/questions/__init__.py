@@ -9,6 +9,7 @@ from recsys_core.explain.subject import Subject
 
 
 def names() -> list[str]:
+    """Every question that can be asked."""
     return registry.names(__name__)
 
 

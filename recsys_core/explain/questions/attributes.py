@@ -24,6 +24,7 @@ NOTHING = "nothing shared"
 
 
 def ask(subject: Subject) -> Game:
+    """Value = the logit if only these attribute values let past items speak. Raises UserError for an item without attributes."""
     names, shared = common_ground(subject.catalog, subject.item, subject.history.items)
     if not names:
         raise UserError(f"item {subject.items.ids[subject.item]} has no attributes; ask about history or words instead")
