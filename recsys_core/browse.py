@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys_core.data import Dataset, Histories
-from recsys_core.evaluate import stored
 from recsys_core.hybrid import Blend, sigmoid
+from recsys_core.opened import stored
 from recsys_core.ranking import hide, top_k
 from recsys_core.scorers.base import Scores
 

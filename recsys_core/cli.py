@@ -332,7 +332,8 @@ def _weights(text: str | None) -> dict[str, float]:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from recsys_core.evaluate import evaluate, times_opened
+    from recsys_core.evaluate import evaluate
+    from recsys_core.opened import times_opened
     from recsys_core.run import Run
 
     run = Run.load(args.run)

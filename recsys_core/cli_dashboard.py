@@ -10,13 +10,13 @@ import tomllib
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_module
 from threading import Thread
 from typing import NoReturn
 
 from recsys_core import limits
 from recsys_core.cli_help import Add
 from recsys_core.errors import UserError
-from recsys_core.readers._border import content
 
 EXAMPLES = "whyrec dashboard", "whyrec dashboard --run runs/demo --port 8600", "whyrec dashboard --runs runs --read-only"
 PORT = 8501
@@ -60,6 +60,8 @@ def dashboard(args: argparse.Namespace) -> None:
 
 def check_login(file: Path) -> None:
     """Raises UserError if the file cannot be a login's settings, or the package that does it is not there."""
+    from recsys_core.readers._border import content
+
     try:
         told = tomllib.loads(content(file).decode()).get("auth", {})
     except (ValueError, RecursionError) as error:  # no plain file, no UTF-8, no TOML
@@ -116,10 +118,9 @@ def become(command: list[str]) -> NoReturn:
     """Run `streamlit COMMAND` in this process: what is imported already need not be imported again before the first page."""
     if "torch" in sys.modules:  # after a training: a fresh process is smaller than what is left here
         os.execv(sys.executable, [sys.executable, "-m", "streamlit", *command])
-    from streamlit.web import cli
-
     Thread(target=warm, daemon=True).start()  # while the browser fetches the app
-    cli.main(args=command, prog_name="streamlit")
+    sys.argv = ["streamlit", *command]
+    run_module("streamlit", run_name="__main__", alter_sys=True)
     raise SystemExit(0)
 
 

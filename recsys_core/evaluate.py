@@ -19,17 +19,17 @@ from recsys_core.card import convention
 from recsys_core.data import Histories, Interactions
 from recsys_core.errors import UserError, unknown
 from recsys_core.hybrid import Blend, load_blend, sigmoid
+from recsys_core.opened import TABLES, count_opening, times_opened
 from recsys_core.ranking import hide, marked, top_k
 from recsys_core.run import Run
 from recsys_core.scorers import scorer_class
 from recsys_core.scorers.base import Scorer, Scores
 from recsys_core.splits import TEST
-from recsys_core.whole import seal, sha256, unseal, writing
+from recsys_core.whole import sha256, writing
 
 SHOWN = ("ndcg", "recall", "mrr", "coverage", "novelty")  # metrics of a table; `rows` has all
 SMALLEST_SEGMENT = 10  # users; smaller groups are counted but not scored
 ACTIVITY = ("low", "middle", "high")  # thirds of users by the number of known likes
-TABLES = ("report.parquet", "per_user.parquet")
 SHORT_LIST_AUC = "short_list_auc"  # name of the figure in the rows
 
 
@@ -167,48 +167,6 @@ def evaluate(
     calibrated = _calibration(lists["hybrid"], probability)
     told_of = {name: found.facts() for name, found in short.items()}
     return Report(pd.DataFrame(rows), _differences(per_user, rng), per_user, calibrated, told, told_of)
-
-
-def times_opened(run: Run) -> int:
-    """How often this run has been judged on its test set, by `evaluate` or `compare`."""
-    return int(_report_facts(run).get("test_opened", 0))
-
-
-def count_opening(run: Run, facts: Mapping[str, Any] | None = None) -> None:
-    """Write report.json with one more opening of the test set, and with these facts or, if there are none, those it had."""
-    kept = _report_facts(run) if facts is None else facts
-    told = seal({**kept, "test_opened": times_opened(run) + 1}, indent=1, ensure_ascii=False)
-    with writing(run.path / "report.json") as fresh:
-        fresh.write_text(told, encoding="utf-8")
-
-
-def stored(run: Run) -> dict[str, Any]:
-    """report.json of the last evaluation, whose tables are as they were written. Raises UserError naming the file that is not,
-    and FileNotFoundError if there is none."""
-    facts = unseal(run.path / "report.json", _anew(run))
-    for name, digest in facts.get("files", {}).items():
-        if name not in TABLES or sha256(run.path / name) != digest:
-            raise UserError(f"{run.path / name}: changed since it was written, or of another evaluation; {_again(run)}")
-    return facts
-
-
-def _report_facts(run: Run) -> dict[str, Any]:
-    """report.json, {} if there is none. Raises UserError if it is damaged: it counts how often the test set was opened."""
-    path = run.path / "report.json"
-    facts = unseal(path, _anew(run)) if path.exists() else {}
-    try:
-        int(facts.get("test_opened", 0))
-    except (ValueError, TypeError):
-        raise UserError(f"{path}: damaged, the count of openings is no number; {_anew(run)}") from None
-    return facts
-
-
-def _again(run: Run) -> str:
-    return f"make it again with: whyrec evaluate --run {run.path}"
-
-
-def _anew(run: Run) -> str:
-    return f"remove it (the count of openings of the test set starts anew) and {_again(run)}"
 
 
 def roc_auc(scores: Scores, liked: NDArray[np.bool_]) -> NDArray[np.float64]:

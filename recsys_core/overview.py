@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from recsys_core import scorers
 from recsys_core.browse import EPOCHS
 from recsys_core.errors import UserError
-from recsys_core.evaluate import stored
+from recsys_core.opened import stored
 
 if TYPE_CHECKING:
     from recsys_core.run import Run

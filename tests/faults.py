@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recsys_core import evaluate, feedback
+from recsys_core import evaluate, feedback, opened
 from recsys_core.cli import main
 from recsys_core.errors import UserError
 from recsys_core.readers import load_dataset
@@ -57,7 +57,7 @@ def whole_page(path: Path, good: Path) -> bool:
 def whole_report(path: Path, good: Path) -> bool:
     """False for tables of two evaluations, which is told when they are read."""
     try:
-        evaluate.stored(Run.load(path.parent))
+        opened.stored(Run.load(path.parent))
     except UserError:
         return False
     return same_bytes(path.with_name("report.parquet"), good.with_name("report.parquet"))
@@ -195,7 +195,7 @@ def _state(case: Case, world: Path, good: Path, old: dict[str, bytes]) -> str:
     if path.exists() and case.whole(path, good / case.output[0]):
         return "whole"
     if case.output == REPORT:
-        refused(lambda: evaluate.stored(Run.load(world / "runs" / "a")))
+        refused(lambda: opened.stored(Run.load(world / "runs" / "a")))
         return "told"
     if case.whole is forgotten:  # not all of it yet, and none of the others' is lost
         assert (feedback.verdicts(path)["user_id"] == "u02").sum() == 10

@@ -36,6 +36,7 @@ LAYERS = [
         "run",
         "workshop",
         "evaluate",
+        "opened",
         "analytics",
         "tradeoffs",
         "differences",

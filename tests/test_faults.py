@@ -17,7 +17,7 @@ from conftest import QUICK
 from faults import CASES, REPORT, TINY, kill, leftovers, make_world, moments, refused, start, undisturbed
 from worlds import random_world
 
-from recsys_core import evaluate, feedback, text
+from recsys_core import feedback, opened, text
 from recsys_core import update as updating
 from recsys_core.cli import main
 from recsys_core.data import Histories, histories_of
@@ -287,7 +287,7 @@ def judged(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read_all(path: Path) -> None:
     """Everything that reads a run's files."""
     run = Run.load(path)
-    evaluate.stored(run)
+    opened.stored(run)
     faithfulness.load(run)
 
 
@@ -356,9 +356,9 @@ def test_a_flipped_report_is_told_before_it_is_replaced(copy: Path, capsys: pyte
     report.unlink()
     assert main(words) == 0
     flip(copy / REPORT[1], 200, 1)
-    assert "report.parquet: changed" in refused(lambda: evaluate.stored(Run.load(copy / "runs" / "a")))
+    assert "report.parquet: changed" in refused(lambda: opened.stored(Run.load(copy / "runs" / "a")))
     assert main(words) == 0  # the tables alone can be made again
-    evaluate.stored(Run.load(copy / "runs" / "a"))
+    opened.stored(Run.load(copy / "runs" / "a"))
 
 
 def test_a_flipped_byte_in_a_cache_is_made_again(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

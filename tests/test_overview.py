@@ -16,7 +16,7 @@ from test_dashboard import texts as page_texts
 
 from dashboard import faithfulness_charts, overview_charts, strings
 from dashboard.lab_tables import number, signed
-from recsys_core import definitions, differences, evaluate, overview, registry, side_by_side
+from recsys_core import definitions, differences, evaluate, opened, overview, registry, side_by_side
 from recsys_core.errors import UserError
 from recsys_core.explain import faithfulness
 from recsys_core.metrics import METRICS, paired_difference
@@ -181,7 +181,7 @@ def test_compare_pairs_stored_figures_and_opens_no_test_set(open_app, judged_run
     next(x for x in app.button if x.label == strings.plain("compare.lists.go")).click()
     ran(app)
     assert "0% of" in texts(app)  # the models are the same
-    assert [evaluate.times_opened(r) for r in (a, b)] == [1, 1]
+    assert [opened.times_opened(r) for r in (a, b)] == [1, 1]
 
 
 def test_compare_verdicts_follow_the_direction() -> None:

@@ -9,7 +9,7 @@ from conftest import QUICK, TINY
 
 from recsys_core import ready
 from recsys_core.errors import UserError
-from recsys_core.evaluate import times_opened
+from recsys_core.opened import times_opened
 from recsys_core.overview import judged
 from recsys_core.readers import load_dataset
 

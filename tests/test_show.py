@@ -110,7 +110,7 @@ def test_run_shows_the_stored_leaderboard(tiny_run: Run, tmp_path: Path) -> None
     assert f"{report.mean('hybrid', 'ndcg'):.4f} [" in {row[0]: row[1] for row in judged.rows[1:]}["hybrid"]
     assert "opened so far: 1" in judged.words
     (run.path / "report.json").write_text("{", "utf-8")
-    assert "cannot be read" in Read(run._repr_html_()).words  # a notebook goes on, and says what is wrong
+    assert "damaged" in Read(run._repr_html_()).words  # a notebook goes on, and says what is wrong
 
 
 def test_lists_show_every_place_and_its_parts(tiny_run: Run) -> None:

@@ -18,7 +18,8 @@ from recsys_core import learn
 from recsys_core.config import Settings, dump_settings, load_settings
 from recsys_core.data import Interactions
 from recsys_core.errors import UserError
-from recsys_core.evaluate import compare, evaluate, models_of, times_opened
+from recsys_core.evaluate import compare, evaluate, models_of
+from recsys_core.opened import times_opened
 from recsys_core.run import Run, find_runs
 from recsys_core.splits import TEST
 from recsys_core.train import shuffle_texts, train
