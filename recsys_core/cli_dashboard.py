@@ -7,11 +7,9 @@ import os
 import re
 import sys
 import tomllib
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from runpy import run_module
-from threading import Thread
 from typing import NoReturn
 
 from recsys_core import limits
@@ -118,13 +116,6 @@ def become(command: list[str]) -> NoReturn:
     """Run `streamlit COMMAND` in this process: what is imported already need not be imported again before the first page."""
     if "torch" in sys.modules:  # after a training: a fresh process is smaller than what is left here
         os.execv(sys.executable, [sys.executable, "-m", "streamlit", *command])
-    Thread(target=warm, daemon=True).start()  # while the browser fetches the app
     sys.argv = ["streamlit", *command]
     run_module("streamlit", run_name="__main__", alter_sys=True)
     raise SystemExit(0)
-
-
-def warm() -> None:
-    """What every page needs of the core."""
-    for module in ("browse", "cases", "feedback", "explain.pair", "explain.faithfulness", "analytics"):
-        import_module(f"recsys_core.{module}")

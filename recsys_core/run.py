@@ -48,6 +48,8 @@ class Run:
         except (FileNotFoundError, NotADirectoryError):
             hint = "no such folder" if not path.exists() else "not a run (no manifest.json)"
             raise UserError(f"{path}: {hint}; make one with: whyrec train --data DATA --out {path}") from None
+        except OSError as error:
+            raise UserError(f"{path}/manifest.json: cannot be read ({error.strerror}); {AGAIN}") from None
         schema, files = manifest.get("schema"), manifest.get("files")
         if schema != SCHEMA:
             newer = isinstance(schema, int) and schema > SCHEMA
