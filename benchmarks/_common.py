@@ -43,6 +43,11 @@ ML_100K = ROOT / "data" / "ml-100k"
 K = 10
 
 
+def megabytes(pid: int) -> float:
+    """Memory that a process holds (Linux)."""
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+
 def result_file(name: str, dataset: Dataset, started: float, content: Mapping[str, Any]) -> None:
     """Write results/<name>.json: what was run, on what, and the figures. Called after each seed, so a stopped run leaves some."""
     facts = {

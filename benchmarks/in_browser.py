@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import ROOT, arguments, result_file
+from _common import ROOT, arguments, megabytes, result_file
 
 sys.path.insert(0, str(ROOT / "tests"))
 from served import READY, chromium, opened, serve
@@ -97,11 +97,6 @@ def openings(browser: Any, url: str) -> dict[str, float]:
             context.close()
     print(found, flush=True)
     return found
-
-
-def megabytes(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def many(browser: Any, url: str, pid: int) -> dict[str, Any]:

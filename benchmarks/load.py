@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import websockets
-from _common import ROOT, arguments, result_file
+from _common import ROOT, arguments, megabytes, result_file
 
 sys.path.insert(0, str(ROOT / "tests"))
 from served import serve
@@ -35,7 +35,6 @@ from dashboard.strings import plain
 from recsys_core.run import Run
 
 SLIDER, BUDGET, PATIENCE = "ease", 5000, 300
-BROKEN = ("exception", "alert")  # elements that tell of an error
 
 
 @dataclass
@@ -158,10 +157,6 @@ async def many_users(url: str, users: list[str], pid: int) -> list[dict[str, flo
         if n % 100 == 0 or n == len(users):
             found.append({"users": n, "mb": round(megabytes(pid))})
     return found
-
-
-def megabytes(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 
 
 def cpu(pid: int) -> float:

@@ -27,6 +27,7 @@ from recsys_core.errors import UserError, unknown
 from recsys_core.scorers import names as scorer_names
 from recsys_core.scorers import scorer_class
 from recsys_core.splits import KINDS
+from recsys_core.workshop import partial
 
 QUICK = ("popularity", "ease", "next_item")  # as configs/quick.toml: closed forms, no search, no control
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
@@ -210,11 +211,6 @@ def valid_ndcg(run: Path) -> tuple[int, float] | None:
         return int(valid["k"]), float(valid["hybrid"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def partial(out: Path) -> Path:
-    """Where training keeps what it has finished."""
-    return out.with_name(f".{out.name}.partial")
 
 
 def _made(order: Order, step: Step) -> bool:

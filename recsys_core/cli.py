@@ -36,10 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"whyrec: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader (head, less) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader (head, less) has gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         if (told := of_the_disk(error)) is None and error.filename is None:
             raise
         fix = "check the path, its permissions and the space on the disk"

@@ -24,8 +24,9 @@ def times_opened(run: Run) -> int:
 
 def count_opening(run: Run, facts: Mapping[str, Any] | None = None) -> None:
     """Write report.json with one more opening of the test set, and with these facts or, if there are none, those it had."""
-    kept = _report_facts(run) if facts is None else facts
-    told = seal({**kept, "test_opened": times_opened(run) + 1}, indent=1, ensure_ascii=False)
+    had = _report_facts(run)
+    kept = had if facts is None else facts
+    told = seal({**kept, "test_opened": int(had.get("test_opened", 0)) + 1}, indent=1, ensure_ascii=False)
     with writing(run.path / "report.json") as fresh:
         fresh.write_text(told, encoding="utf-8")
 

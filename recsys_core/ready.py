@@ -13,6 +13,7 @@ from recsys_core.overview import judged
 from recsys_core.readers import load_dataset
 from recsys_core.run import Run
 from recsys_core.train import train
+from recsys_core.workshop import begun
 
 Say = Callable[[str], None]
 
@@ -37,8 +38,7 @@ def run(folder: str | Path, out: str | Path, settings: Settings | None = None, s
     """
     out = Path(out)
     if not out.exists():
-        partial = out.with_name(f".{out.name}.partial") / "key.json"
-        train(data(folder, say), settings or Settings(), out, resume=partial.exists(), say=say)
+        train(data(folder, say), settings or Settings(), out, resume=begun(out), say=say)
     found = Run.load(out)
     if judged(found) is None:
         report = evaluate(found, k=found.settings.k)

@@ -375,16 +375,16 @@ def _learn(
     blend = learn.fit_blend(store, start, settings.k, judge.held_out)
     if not rehearsed:
         return store, blend, {}
-    blend, told = _learn_cold(data, judge, blend, blend.standardise(raw), settings)
+    blend, told = _learn_cold(data, judge, blend, out, blend.standardise(raw), settings)
     return store, blend, told
 
 
 def _learn_cold(
-    data: Materials, judge: Judge, blend: Blend, z: NDArray[np.float32], settings: Settings
+    data: Materials, judge: Judge, blend: Blend, out: NDArray[np.int64], z: NDArray[np.float32], settings: Settings
 ) -> tuple[Blend, dict[str, Any]]:
-    """The scale of items that nobody has met, and what it would be if all of them were passed over."""
-    new = {"new": 1.0, "left": 0.0}.get(settings.unmet, _counted_new(data))
-    out = rehearsal.players(data.early, rng_of(settings, "rehearsal"))
+    """The scale of items that nobody has met, from the scores z of the players `out`, and what it would be if all unmet items
+    were passed over."""
+    new = {"new": 1.0, "left": 0.0}[settings.unmet] if settings.unmet != "auto" else _counted_new(data)
     free = blend.names.index("cold") if "cold" in blend.names else None
 
     def fitted(share: float) -> Blend:
@@ -402,9 +402,10 @@ def _counted_new(data: Materials) -> float:
 
     There the validation part is what comes next, for warm and new items alike.
     """
+    if data.split.timed:
+        return 0.0
     counts = data.split.counts(data.dataset)
-    found = rehearsal.share_new(data.early.unmet, data.late.unmet, counts["test"] / counts["valid"])
-    return 0.0 if data.split.timed else found
+    return rehearsal.share_new(data.early.unmet, data.late.unmet, counts["test"] / counts["valid"])
 
 
 def _carry_over(learned: Blend, late: Dataset, final: Mapping[str, Fitted], settings: Settings) -> Blend:

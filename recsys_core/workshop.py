@@ -19,6 +19,16 @@ from recsys_core.errors import UserError
 from recsys_core.whole import about, writing
 
 
+def partial(out: Path) -> Path:
+    """Where training keeps what it has finished of the run `out`."""
+    return out.with_name(f".{out.name}.partial")
+
+
+def begun(out: Path) -> bool:
+    """Was a training of `out` interrupted, or is it going on?"""
+    return (partial(out) / "key.json").exists()
+
+
 @contextmanager
 def workshop(out: Path, dataset: Dataset, settings: Settings, resume: bool) -> Iterator[Path]:
     """The folder beside `out` that holds finished stages; locked while in use, removed once the run is whole.
@@ -26,7 +36,7 @@ def workshop(out: Path, dataset: Dataset, settings: Settings, resume: bool) -> I
     What is half done when an error ends the block is removed; finished stages stay. Raises UserError if `out` is there or another
     process makes it, or if there is nothing to resume.
     """
-    folder = out.with_name(f".{out.name}.partial")
+    folder = partial(out)
     key = {"fingerprint": dataset.fingerprint, "settings": dump_settings(settings)}
     nothing = UserError(f"nothing to resume for {out} with this data and these settings; leave --resume out to start again")
     if resume and not folder.exists():

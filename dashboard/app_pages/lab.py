@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from dashboard import lab_charts, lab_tables, shared, state, state_lab, tables
+from dashboard import lab_charts, lab_tables, shared, state, state_lab
 from dashboard.state import Choice
 from dashboard.strings import code, plain, t
 from recsys_core import differences, tradeoffs
@@ -130,21 +130,8 @@ def twin(now: Choice, changes: pd.DataFrame) -> None:
     columns = {name: st.column_config.NumberColumn(plain(heads[name]), format=f, width=78) for name, f in figures.items()}
     words = {"metric": 150, "verdict": 120, "n": 50, "formula": 300, "range": 100, "source": 300}
     columns |= {name: st.column_config.Column(plain(f"column.{name}"), width=width) for name, width in words.items()}
-    frame(view, columns, 20, "metrics")
+    shared.table(view, "metrics", columns, only=True)
     shared.download(view, f"{now.run.path.name}-metrics", "lab metrics", plain("lab.download"))
-
-
-def frame(view: pd.DataFrame, columns: dict[str, object], most: int, key: str) -> None:
-    st.dataframe(
-        view,
-        column_config=columns,
-        column_order=[c for c in view.columns if c in columns],
-        hide_index=True,
-        row_height=tables.ROW,
-        height=tables.height(view, most),
-        placeholder=plain("missing"),
-        key=f"frame {key}",
-    )
 
 
 def trade_off(now: Choice, found: Measured) -> None:
@@ -176,7 +163,7 @@ def points(now: Choice, sweep: pd.DataFrame, words: list[str], y: str) -> None:
     columns = {name: number(METRICS[name].label, format="%.4f", width=120) for name in ("ndcg", y)}
     columns |= {"setting": st.column_config.TextColumn(plain("column.setting"), width=420)}
     columns |= {"front": st.column_config.CheckboxColumn(plain("column.front"), width=100)}
-    frame(view, columns, 12, "points")
+    shared.table(view, "points", columns, most=12, only=True)
     shared.download(view, f"{now.run.path.name}-points", "lab points", plain("pareto.download"))
 
 
@@ -284,7 +271,7 @@ def people(now: Choice, rows: pd.DataFrame, key: str) -> None:
             plain("column.open"), display_text=":material/open_in_new:", width=50, help=plain("column.open.help")
         ),
     }
-    frame(view, columns, 10, key)
+    shared.table(view, key, columns, most=10, only=True)
 
 
 page(state.current_run())
