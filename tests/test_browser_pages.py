@@ -149,6 +149,7 @@ def test_data_are_uploaded_checked_and_trained(visit) -> None:
     here.settled()
     files.nth(1).set_input_files(TINY / "items.csv")
     page.get_by_text("items.csv").first.wait_for()
+    page.get_by_role("tab", name=plain("data.items.tab")).wait_for()  # the file's name is there before the server has seen it
     here.settled()
     page.get_by_role("button", name=plain("data.check.do")).click()
     page.get_by_text(plain("data.train"), exact=True).first.wait_for()

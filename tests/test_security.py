@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pandas as pd
@@ -174,6 +175,7 @@ def test_no_secret_comes_into_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_password_of_a_proxy_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urllib.request, "_opener", None)  # urllib keeps the proxies of its first call, for all tests that follow
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, f"http://me:{SECRET}@127.0.0.1:9")
     with pytest.raises(UserError) as told:
