@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,23 +60,39 @@ class Checked:
 
 
 def begin() -> None:
-    """Put back what the page held when it was left, and keep the frame's choices while it is open."""
+    """Remember what the fields say, and keep the frame's choices while the page is open."""
     for key in FRAME:
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
-    for key, value in st.session_state.get("data_kept", {}).items():
-        st.session_state.setdefault(key, value)
     defaults: dict[str, Any] = {"source": "upload", "preset": "quick", "components": list(QUICK), "split": "random", "seed": 0}
-    for key, value in (defaults | {"name": _free_name()}).items():
-        st.session_state.setdefault(OWN + key, value)
+    known = st.session_state.setdefault("data_chosen", defaults | {"folder": None, "name": _free_name()})
+    known |= {name: get(name) for name in known}
     told = TRAINING.status()
     if told.state == "done" and told.order is not None and told.order.name == get("name"):
-        st.session_state[f"{OWN}name"] = _free_name()  # that one is in use now
-    st.session_state["data_kept"] = {k: v for k, v in st.session_state.items() if str(k).startswith(OWN)}
+        put("name", _free_name())  # that one is in use now
 
 
-def get(key: str) -> Any:
-    return st.session_state.get(OWN + key)
+def get(name: str) -> Any:
+    """What a field says; if it is not shown now, what it said last."""
+    return st.session_state.get(field(name), st.session_state.get("data_chosen", {}).get(name))
+
+
+def put(name: str, value: Any) -> None:
+    """Have a field say something else. A field that was shown makes way for a new one, which begins with the value.
+
+    Setting the value of a field is not enough: a browser that has not drawn it before the next answer comes forgets that, and
+    sends back the first option.
+    """
+    known = st.session_state.setdefault("data_chosen", {})
+    if name in known:
+        st.session_state.setdefault("data_version", Counter())[name] += 1
+    known[name] = value
+
+
+def field(name: str) -> str:
+    """The key of a field's widget."""
+    version = st.session_state.get("data_version", {}).get(name, 0)
+    return f"{OWN}{name}" + (f" {version}" if version else "")
 
 
 def note() -> str:
@@ -133,7 +150,7 @@ def folder_chosen() -> None:
         return
     _forget()
     st.session_state.pop("data_brought", None)
-    name = st.session_state[f"{OWN}folder"]
+    name = get("folder")
     if not name:
         return
     try:
@@ -154,7 +171,8 @@ def start_over() -> None:
     if desk := st.session_state.pop("data_desk", None):
         uploads.desks().remove(desk)
     st.session_state.pop("data_brought", None)
-    st.session_state[f"{OWN}folder"] = None
+    if get("folder") is not None:
+        put("folder", None)
     st.session_state["data_upload"] = st.session_state.get("data_upload", 0) + 1
 
 
@@ -189,28 +207,30 @@ def _show(plan: Plan, peeks: Mapping[str, Peek], fresh: Sequence[str]) -> None:
     for key, column in plan.columns.items():
         kind = key.partition(".")[0]
         if kind in fresh:
-            st.session_state[f"{OWN}{key}"] = column if column in peeks[kind].names else ""
+            put(key, column if column in peeks[kind].names else "")
     if "items" in fresh:
         _show_items(plan, peeks)
     if "interactions" not in fresh:
         return
-    st.session_state[f"{OWN}implicit"] = plan.threshold is None
-    st.session_state[f"{OWN}threshold"] = float(plan.threshold if plan.threshold is not None else 4)
-    for key in ("delimiter", "encoding", "duplicates", "unknown_items"):
-        st.session_state[f"{OWN}{key}"] = getattr(plan, key)
+    put("implicit", plan.threshold is None)
+    put("threshold", float(plan.threshold if plan.threshold is not None else 4))
+    for name in ("delimiter", "encoding", "duplicates", "unknown_items"):
+        put(name, getattr(plan, name))
 
 
 def _show_items(plan: Plan, peeks: Mapping[str, Peek]) -> None:
     items = peeks["items"].names if "items" in peeks else []
-    for key, chosen in (("text", plan.text), ("lists", plan.lists)):
-        st.session_state[f"{OWN}{key}"] = [c for c in chosen if c in items]
-    st.session_state[f"{OWN}separator"] = plan.separator
+    for name, chosen in (("text", plan.text), ("lists", plan.lists)):
+        put(name, [c for c in chosen if c in items])
+    put("separator", plan.separator)
     st.session_state["data_attributes"] = plan.attributes
 
 
-def keep_only(key: str, names: Sequence[str]) -> None:
+def keep_only(name: str, options: Sequence[str]) -> None:
     """Take out of a choice of several what cannot be chosen any more."""
-    st.session_state[OWN + key] = [name for name in get(key) or () if name in names]
+    chosen = list(get(name) or ())
+    if (left := [option for option in chosen if option in options]) != chosen:
+        put(name, left)
 
 
 def plan(files: Brought) -> Plan:
@@ -276,7 +296,7 @@ def outdated() -> bool:
 
 
 def preset_chosen() -> None:
-    st.session_state[f"{OWN}components"] = list(QUICK if get("preset") == "quick" else Settings().components)
+    put("components", list(QUICK if get("preset") == "quick" else Settings().components))
 
 
 def order(found: Checked) -> Order:

@@ -73,6 +73,9 @@ def visit(browser, address: str) -> Iterator:
 
     yield go
     for one in visits:
+        if one.page.is_closed():
+            continue
+        print(f"{one.page.url} as it was left:\n{one.page.locator('body').inner_text()}")  # pytest shows it if the test failed
         one.context.close()
         assert not one.errors
 

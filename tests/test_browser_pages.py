@@ -12,6 +12,7 @@ from dashboard.app import SCREENS
 from dashboard.strings import TEXT, plain
 
 PATHS = {screen.name: "" if screen.first else screen.name for screen in SCREENS}
+FIELDS = re.compile(r"/(Selectbox|Multiselect|NumberInput|Checkbox)\.\w+\.js")
 REMOVE = (166, 52)  # pixels from the corner of the edited history to the button in its first row
 CELLS = "[data-testid=stDataFrame] canvas [role=gridcell]"
 pytestmark = pytest.mark.browser
@@ -141,15 +142,25 @@ def test_a_like_is_removed_and_undone(visit) -> None:
 
 
 def test_data_are_uploaded_checked_and_trained(visit) -> None:
+    from playwright.sync_api import expect
+
     here = visit("/data")
     page = here.page
-    files = page.locator("[data-testid=stFileUploader] input[type=file]")
+    files, slow = page.locator("[data-testid=stFileUploader] input[type=file]"), []
+    page.route(FIELDS, lambda request: slow.append(request))  # what draws the fields comes late, as over a slow line
     files.nth(0).set_input_files(TINY / "interactions.csv")
     page.get_by_text(plain("data.columns.says")).wait_for()
     here.settled()
     files.nth(1).set_input_files(TINY / "items.csv")
-    page.get_by_text("items.csv").first.wait_for()
-    page.get_by_role("tab", name=plain("data.items.tab")).wait_for()  # the file's name is there before the server has seen it
+    page.get_by_role("tab", name=plain("data.items.tab")).wait_for()
+    here.settled()
+    assert slow
+    for request in slow:
+        request.continue_()
+    page.unroute(FIELDS)
+    for name, column in (("item_id", "item_id"), ("value", "rating"), ("time", "time")):
+        shown = page.get_by_role("combobox", name=plain(f"data.field.{name}")).first
+        expect(shown).to_have_value(column)  # as guessed, not the first of the list
     here.settled()
     page.get_by_role("button", name=plain("data.check.do")).click()
     page.get_by_text(plain("data.train"), exact=True).first.wait_for()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import runs, state, state_data, tables, training, uploads
-from dashboard.state_data import OWN, Brought, Checked
+from dashboard.state_data import Brought, Checked, field, get
 from dashboard.strings import code, plain, t
 from dashboard.training import TRAINING, Status
 from recsys_core import intake
@@ -78,14 +81,15 @@ def source(files: Brought | None) -> None:
         plain("data.source"),
         list(ways),
         format_func=ways.get,
+        default=get("source"),
         required=True,
-        key=f"{OWN}source",
+        key=field("source"),
         on_change=state_data.start_over,
         label_visibility="collapsed",
     )
     if files is not None:
         right.button(plain("data.again"), on_click=state_data.start_over, icon=":material/restart_alt:", width="stretch")
-    if state_data.get("source") == "folder":
+    if get("source") == "folder":
         on_server()
     else:
         by_upload(files)
@@ -117,11 +121,13 @@ def size(files: Brought, kind: str) -> str:
 
 
 def on_server() -> None:
+    chosen = get("folder")
+    options = list(dict.fromkeys([*uploads.folders(), *([chosen] if chosen else [])]))
     st.selectbox(
         plain("data.folder.name"),
-        uploads.folders(),
-        index=None,
-        key=f"{OWN}folder",
+        options,
+        index=options.index(chosen) if chosen else None,
+        key=field("folder"),
         accept_new_options=True,
         placeholder=plain("data.folder.hint"),
         on_change=state_data.folder_chosen,
@@ -169,60 +175,69 @@ def fields(files: Brought, kind: str) -> None:
     names = files.peeks[kind].names
     for place, ours in zip(st.columns(4, gap="small"), FIELDS[kind], strict=False):
         options = ["", *names] if ours in intake.OPTIONAL else names
-        place.selectbox(
-            plain(f"data.field.{ours}"),
-            options,
-            format_func=lambda name: name or plain("data.none"),
-            key=f"{OWN}{kind}.{ours}",
-            help=t(f"data.field.{ours}.help"),
-        )
+        words = {name: name or plain("data.none") for name in options}
+        choice(place, f"{kind}.{ours}", words, plain(f"data.field.{ours}"), help=t(f"data.field.{ours}.help"))
+
+
+def choice(place: DeltaGenerator, name: str, options: Mapping[str, str], label: str, **more: Any) -> None:
+    """One of some, by the words for each."""
+    names, now = list(options), get(name)
+    place.selectbox(
+        label,
+        names,
+        index=names.index(now) if now in names else 0,
+        format_func=lambda option: options.get(option, option),
+        key=field(name),
+        **more,
+    )
 
 
 def liking(files: Brought) -> None:
     """What counts as a like, and what to do with repeated pairs and unknown items."""
-    has_value = bool(state_data.get("interactions.value"))
+    has_value = bool(get("interactions.value"))
     places = st.columns(4, gap="small", vertical_alignment="bottom")
-    implicit = state_data.get("implicit") or not has_value
-    with places[0]:
-        st.toggle(plain("data.implicit"), key=f"{OWN}implicit", disabled=not has_value, help=t("data.implicit.help"))
+    says, implicit = bool(get("implicit")), get("implicit") or not has_value
+    places[0].toggle(plain("data.implicit"), says, key=field("implicit"), disabled=not has_value, help=t("data.implicit.help"))
     places[1].number_input(
-        plain("data.threshold"), step=0.5, format="%g", key=f"{OWN}threshold", disabled=implicit, help=t("data.threshold.help")
+        plain("data.threshold"),
+        value=get("threshold"),
+        step=0.5,
+        format="%g",
+        key=field("threshold"),
+        disabled=implicit,
+        help=t("data.threshold.help"),
     )
     rules = {rule: plain(f"data.duplicates.{rule}") for rule in ("error", "last", "sum")}
-    places[2].selectbox(
-        plain("data.duplicates"), list(rules), format_func=rules.get, key=f"{OWN}duplicates", help=t("data.duplicates.help")
-    )
-    rules_unknown = {rule: plain(f"data.unknown.{rule}") for rule in ("error", "keep", "drop")}
-    places[3].selectbox(
-        plain("data.unknown"),
-        list(rules_unknown),
-        format_func=rules_unknown.get,
-        key=f"{OWN}unknown_items",
-        disabled="items" not in files.peeks,
-        help=t("data.unknown.help"),
-    )
+    choice(places[2], "duplicates", rules, plain("data.duplicates"), help=t("data.duplicates.help"))
+    rules = {rule: plain(f"data.unknown.{rule}") for rule in ("error", "keep", "drop")}
+    alone = "items" not in files.peeks
+    choice(places[3], "unknown_items", rules, plain("data.unknown"), disabled=alone, help=t("data.unknown.help"))
     with st.expander(plain("data.format"), icon=":material/tune:"):
         left, right = st.columns(2, gap="small")
         words = {d: plain(f"data.delimiter.{w}") if w in ("auto", "tab") else w for d, w in DELIMITERS.items()}
-        left.selectbox(plain("data.delimiter"), list(words), format_func=words.get, key=f"{OWN}delimiter")
-        encodings = [*dict.fromkeys([*ENCODINGS, state_data.get("encoding") or "utf-8"])]
-        right.selectbox(plain("data.encoding"), encodings, key=f"{OWN}encoding")
+        choice(left, "delimiter", words, plain("data.delimiter"))
+        choice(right, "encoding", {name: name for name in (*ENCODINGS, get("encoding") or "utf-8")}, plain("data.encoding"))
 
 
 def items(files: Brought) -> None:
     """Texts and lists of the items file."""
-    names = [name for name in files.peeks["items"].names if name != state_data.get("items.item_id")]
+    names = [name for name in files.peeks["items"].names if name != get("items.item_id")]
     keep_only(names, "text", "lists")
     left, middle, right = st.columns([2, 2, 1], gap="small")
-    left.multiselect(plain("data.text"), names, key=f"{OWN}text", help=t("data.text.help"), placeholder=plain("data.text.none"))
-    middle.multiselect(
-        plain("data.lists"), names, key=f"{OWN}lists", help=t("data.lists.help"), placeholder=plain("data.lists.none")
-    )
+    for place, name in ((left, "text"), (middle, "lists")):
+        place.multiselect(
+            plain(f"data.{name}"),
+            names,
+            default=get(name),
+            key=field(name),
+            help=t(f"data.{name}.help"),
+            placeholder=plain(f"data.{name}.none"),
+        )
     marks = {"": plain("data.separator.auto")} | {mark: mark for mark in intake.SEPARATORS}
-    if mark := state_data.get("separator"):
+    if mark := get("separator"):
         marks |= {mark: mark}
     marks |= {" ": plain("data.separator.space")}
-    right.selectbox(plain("data.separator"), list(marks), format_func=marks.get, key=f"{OWN}separator")
+    choice(right, "separator", marks, plain("data.separator"))
 
 
 def keep_only(names: list[str], *keys: str) -> None:
@@ -299,22 +314,25 @@ def can_train() -> bool:
 
 def train(files: Brought, found: Checked) -> None:
     left, right, last = st.columns([3, 3, 2], gap="small")
-    left.text_input(plain("data.name"), key=f"{OWN}name", max_chars=60, help=t("data.name.help"))
+    left.text_input(plain("data.name"), get("name"), key=field("name"), max_chars=60, help=t("data.name.help"))
     splits = {kind: plain(f"data.split.{kind}") for kind in SPLITS}
-    right.selectbox(plain("data.split"), list(splits), format_func=splits.get, key=f"{OWN}split", help=t("data.split.help"))
-    last.number_input(plain("data.seed"), 0, 2**32 - 1, step=1, key=f"{OWN}seed", help=t("data.seed.help"))
+    choice(right, "split", splits, plain("data.split"), help=t("data.split.help"))
+    last.number_input(plain("data.seed"), 0, 2**32 - 1, get("seed"), step=1, key=field("seed"), help=t("data.seed.help"))
     left, right = st.columns([3, 5], gap="small")
     presets = {"quick": plain("data.quick"), "full": plain("data.full")}
     left.segmented_control(
         plain("data.preset"),
         list(presets),
         format_func=presets.get,
+        default=get("preset"),
         required=True,
-        key=f"{OWN}preset",
+        key=field("preset"),
         on_change=state_data.preset_chosen,
         help=t("data.preset.help"),
     )
-    right.multiselect(plain("data.components"), scorer_names(), key=f"{OWN}components", help=t("data.components.help"))
+    known = scorer_names()
+    chosen = [name for name in get("components") or () if name in known]
+    right.multiselect(plain("data.components"), known, default=chosen, key=field("components"), help=t("data.components.help"))
     now = TRAINING.status()
     busy = now.busy
     problem = told = ""
