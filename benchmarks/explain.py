@@ -338,8 +338,26 @@ def word_costs(run: Run) -> dict[str, Any]:
         for key in ("cpu_seconds", "spearman_to_defaults")
     }
     medians |= {key: float(np.median([row[key] for row in rows])) for key in ("ratio", "ratio, texts remembered")}
+    medians["wall"] = waited(run, abouts)
     about_first = "shap: with packages imported, the encoder loaded and code compiled on the way; lime: with its package imported"
     return {"first_call_cpu_seconds": first | {"about": about_first}, "median": medians, "texts": rows}
+
+
+def waited(run: Run, abouts: list[Subject]) -> dict[str, Any]:
+    """What a person waits for: wall seconds with as many threads as torch takes by itself, side by side."""
+    import torch
+
+    threads, pairs = os.cpu_count() or 1, []
+    torch.set_num_threads(threads)
+    for about, words in zip(abouts, TEXTS, strict=True):
+        game, logit = with_text(run, about, words)
+        forget()
+        _, (ours, _) = timed(lambda g=game: explainers.attribute(g, "shap", Budget(100)))  # type: ignore[misc]
+        _, (theirs, _) = timed(lambda w=words, f=logit: shap_default(w, f))  # type: ignore[misc]
+        pairs.append((ours / 1e3, theirs / 1e3))
+    torch.set_num_threads(1)
+    ours, theirs = np.median(pairs, axis=0).tolist()
+    return {"threads": threads, "shap_100": ours, "defaults": theirs, "ratio": float(np.median([b / a for a, b in pairs]))}
 
 
 def cached(run: Run, n: int = 50) -> dict[str, Any]:
@@ -369,7 +387,8 @@ def goals(found: dict[str, Any]) -> list[dict[str, Any]]:
         ("the same: p95 wall ms on a shared machine", lists["wall_ms"]["p95"], "<=", 5),
         ("the same: BERT calls", lists["bert_calls"], "<=", 0),
         ("SHAP words, 100 evaluations: CPU s", words["cpu_seconds"]["shap_100"], "<=", 1.5),
-        ("shap defaults / SHAP words: CPU s", words["ratio"], ">=", 5),
+        ("shap defaults / SHAP words: CPU s of one thread", words["ratio"], ">=", 5),
+        ("the same: wall s with all threads", words["wall"]["ratio"], ">=", 5),
         ("LIME words, 300 samples: CPU s", words["cpu_seconds"]["lime_300"], "<=", 3.5),
         ("from the disk cache: p95 CPU ms", found["cache"]["cpu_ms"]["p95"], "<=", 20),
         ("the same: p95 wall ms on a shared machine", found["cache"]["wall_ms"]["p95"], "<=", 20),

@@ -30,8 +30,8 @@ class Blend:
         weights: log-odds per standard deviation.
         bias: log-odds where every part is zero.
         cold_factors, cold_shift: for items that nobody has met yet each weight is multiplied by its factor (none: by 1), and
-            `cold_shift` is added to the logit. Both are learned by taking liked items out and pretending they are new, so that
-            warm and cold items share one scale of probability.
+            `cold_shift` is added to the logit. Training leaves factors at 1 and learns the shift by taking liked items out and
+            pretending they are new, so that warm and cold items share one scale of probability.
     """
 
     names: tuple[str, ...]

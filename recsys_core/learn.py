@@ -68,28 +68,26 @@ def search_weights(store: Candidates, k: int) -> NDArray[np.float64]:
 
 
 def fit_cold(shown: Shown, blend: Blend, free: int | None, doubt: float = 0.0) -> Blend:
-    """The scale of cold items: a factor on each weight and a shift, so that a probability means what it does for warm ones.
+    """The scale of cold items: the weight of what scores them alone, and a shift, so that a probability means what it does for
+    warm ones.
 
     Args:
         shown: pairs of a user and an item that plays cold.
-        free: component that scores cold items alone: its weight itself is learned, its factor stays 1.
+        free: component that scores cold items alone: its weight is learned here.
         doubt: by how many standard errors the shift is lowered: cold items get what the rehearsal shows beyond doubt.
 
-    Non-negative logistic regression; a component that does not help gets factor 0. Without a pair nothing is learned: cold items
-    are then on the scale of warm ones.
+    Non-negative logistic regression. Every other component keeps the weight that it has for warm items, which thousands of items
+    have taught: the hundred or so that play cold do not tell its weight apart from the luck of the draw. Without a pair nothing
+    is learned: cold items are then on the scale of warm ones.
     """
     if not len(shown.hit):
         return blend
-    usable = np.isfinite(shown.z).any(axis=0)
-    x = np.nan_to_num(shown.z[:, usable]).astype(np.float64)
-    slopes = np.zeros(shown.z.shape[1])
-    slopes[usable], bias = _logistic(x, shown.hit, shown.weight)
-    weights = np.array(blend.weights)
-    if free is not None:
-        weights[free] = slopes[free]
-    factors = np.divide(slopes, weights, out=np.zeros_like(slopes), where=weights > 0)
-    shift = bias - blend.bias - doubt * _error_by_item(sigmoid(x @ slopes[usable] + bias), shown)
-    return replace(blend, weights=tuple(weights.tolist()), cold_factors=tuple(factors.tolist()), cold_shift=shift)
+    x, weights = np.nan_to_num(shown.z).astype(np.float64), np.array(blend.weights)
+    open_to = [free] if free is not None and np.isfinite(shown.z[:, free]).any() else []
+    weights[open_to] = 0
+    weights[open_to], bias = _logistic(x[:, open_to], shown.hit, shown.weight, x @ weights)
+    shift = bias - blend.bias - doubt * _error_by_item(sigmoid(x @ weights + bias), shown)
+    return replace(blend, weights=tuple(weights.tolist()), cold_factors=(1.0,) * len(weights), cold_shift=shift)
 
 
 def _error_by_item(p: NDArray[np.float64], shown: Shown) -> float:
@@ -98,17 +96,17 @@ def _error_by_item(p: NDArray[np.float64], shown: Shown) -> float:
     return float(np.linalg.norm(missed)) / max(float(shown.weight @ (p * (1 - p))), 1e-9)
 
 
-def like_cold(blend: Blend, learned: Blend) -> Blend:
+def like_cold(blend: Blend, learned: Blend, alone: str = "cold") -> Blend:
     """The blend with the scale that `learned` has for cold items: the same log-odds a component and the same base for them.
 
     `blend` has some of the components of `learned`, perhaps with other weights, bias or constants of warm items. A component that
-    has weight 0 there has none for cold items either.
+    has weight 0 there has none for cold items either. `alone`: it scores cold items only, so its weight itself is carried over.
     """
     if not learned.cold_factors:
         return blend
     at = [learned.names.index(n) for n in blend.names]
     slopes = np.array(learned.weights)[at] * np.array(learned.cold_factors)[at]
-    weights = np.where(np.array(learned.cold_factors)[at] == 1, slopes, blend.weights)  # factor 1: it scores cold items alone
+    weights = np.where(np.array(blend.names) == alone, slopes, blend.weights)
     factors = np.divide(slopes, weights, out=np.zeros_like(slopes), where=weights > 0)
     shift = learned.bias + learned.cold_shift - blend.bias
     return replace(blend, weights=tuple(weights.tolist()), cold_factors=tuple(factors.tolist()), cold_shift=shift)
@@ -139,9 +137,13 @@ def calibrate(blend: Blend, store: Candidates, k: int, held_out: float = 0.0) ->
 
 
 def _logistic(
-    x: NDArray[np.float64], hit: NDArray[np.bool_], weight: NDArray[np.float64] | float = 1.0
+    x: NDArray[np.float64],
+    hit: NDArray[np.bool_],
+    weight: NDArray[np.float64] | float = 1.0,
+    given: NDArray[np.float64] | float = 0.0,
 ) -> tuple[NDArray[np.float64], float]:
-    """Slopes (n_features,) >= 0 and bias of a logistic fit with Platt's smoothed targets; features of any scale."""
+    """Slopes (n_features,) >= 0 and bias of a logistic fit with Platt's smoothed targets; features of any scale. `given`: a part
+    of each logit (n,) that is not fitted."""
     weight = np.broadcast_to(weight, len(hit)) / len(hit)
     n_hit = hit.sum()
     target = np.where(hit, (n_hit + 1) / (n_hit + 2), 1 / (len(hit) - n_hit + 2))
@@ -149,7 +151,7 @@ def _logistic(
     columns = np.column_stack([(x - mean) / spread, np.ones(len(x))])
 
     def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        logit = columns @ theta
+        logit = given + columns @ theta
         p = sigmoid(logit)
         return float(weight @ (np.logaddexp(0, logit) - target * logit)), columns.T @ (weight * (p - target))
 

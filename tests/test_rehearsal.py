@@ -135,6 +135,22 @@ def test_what_judges_are_shown() -> None:
     assert of(1, 0.5) == [(0, True, 0.5)]  # half a place is left, and the next takes a whole one
 
 
+def test_only_what_scores_new_items_alone_is_weighed_anew() -> None:
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(40_000, 3)).astype(np.float32)
+    z[:, 2] = np.nan  # it cannot score them
+    hit = rng.random(len(z)) < sigmoid(0.5 * z[:, 0] + 0.8 * z[:, 1] - 1)
+    pairs = Shown(z, hit, np.ones(len(z)), rng.integers(0, 100, len(z)))
+    names, zero, one = ("bert", "cold", "ease"), (0.0,) * 3, (1.0,) * 3
+    found = fit_cold(pairs, Blend(names, zero, one, (0.5, 1.0, 2.0), bias=-3.0), 1)
+    assert found.weights == pytest.approx((0.5, 0.8, 2.0), abs=0.05)
+    assert (found.weights[0], found.weights[2]) == (0.5, 2.0)
+    assert found.bias + found.cold_shift == pytest.approx(-1, abs=0.05)
+    assert set(found.cold_factors) == {1.0}
+    alone = fit_cold(pairs, Blend(names, zero, one, (0.5, 1.0, 2.0), bias=-3.0), None)
+    assert alone.weights == (0.5, 1.0, 2.0)
+
+
 def test_the_doubt_is_about_items_not_pairs() -> None:
     rng = np.random.default_rng(0)
     blend = Blend(("cold",), (0.0,), (1.0,), (1.0,), bias=-2.0)
