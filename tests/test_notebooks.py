@@ -181,7 +181,6 @@ def test_a_slider_redraws_the_list(tmp_path: Path) -> None:
     assert shown[0] != shown[1]
 
 
-@pytest.mark.slow
 @pytest.mark.browser
 def test_exported_pages_open_offline(done: Callable[[str], NotebookNode], browser, tmp_path: Path) -> None:
     notebook = done("01_quickstart")
