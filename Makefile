@@ -20,7 +20,7 @@ demo: .venv/installed-app  ## fetch MovieLens-100K, train runs/demo if it is not
 install: .venv/installed-app  ## only install; then .venv/bin/whyrec --help
 
 test: .venv/installed-dev  ## run the tests, offline
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed-dev  ## check style, format and what bandit knows of insecure code
 	$(BIN)/ruff check .
