@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from dashboard import beside, shared, state, state_whatif, tables, whatif_item
+from dashboard import beside, reactions, shared, state, state_whatif, tables, whatif_item
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core import whatif
@@ -53,7 +53,7 @@ def page(run: Run) -> None:
 def past(run: Run) -> None:
     """The current user's likes, each with what can be done to it."""
     edits, user = state_whatif.edits(run), state_whatif.user()
-    n = len(whatif.likes(run, user))
+    n = len(state_whatif.likes(run, user))
     st.subheader(plain("history"), anchor=False)
     st.markdown(t("whatif.likes", n=n, user=user) + " " + edited(edits))
     search(run)
@@ -124,7 +124,7 @@ def steps(run: Run) -> None:
 
 def editable(run: Run, edits: Edits) -> None:
     """The history as edited, latest first, with a button for each edit in each row."""
-    frame = whatif.history(run, state_whatif.user(), edits)
+    frame = state_whatif.history(run, state_whatif.user())
     if frame.empty:
         st.info(t("whatif.empty"), icon=":material/person_add:")
         return
@@ -195,9 +195,11 @@ def shortlist(run: Run, edits: Edits) -> None:
 def lists(place: Place, now: Choice) -> None:
     """The list before and after."""
     edits, user = state_whatif.edits(now.run), state_whatif.user()
-    before = state_whatif.person(now.run, user, Edits(), now.hide)  # the run's own history: reactions do not count here
+    before = state_whatif.person(now.run, user, Edits(), now.hide)
     with place:
         st.subheader(plain("whatif.lists", k=now.k), anchor=False)
+        if user:
+            reactions.note(now)
         if not edits:
             st.info(t("whatif.start" if user else "whatif.new.start"), icon=":material/edit:")
             if not user:
