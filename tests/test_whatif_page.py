@@ -378,3 +378,13 @@ def test_both_languages_say_the_same_things() -> None:
     for module in (beside, whatif):
         assert set(module.EN) == set(module.ZH)
         assert not [key for key in module.EN if fields(module.EN[key]) != fields(module.ZH[key])]
+
+
+def test_a_row_has_room_for_its_title() -> None:
+    assert tables.row_for(["Up", "Jaws"], 134) == tables.ROW
+    assert tables.row_for(["Up", "Lock, Stock and Two Smoking Barrels"], 134) == tables.TALL
+    assert tables.row_for(["\u9738\u738b\u522b\u59ec" * 2], 134) == tables.ROW
+    assert tables.row_for(["\u9738\u738b\u522b\u59ec" * 3], 134) == tables.TALL
+    assert tables.row_for([], 134) == tables.ROW
+    frame = tables.Frame({"title": ["x"] * 3})
+    assert tables.height(frame, 2, tables.TALL) == tables.ROW + 2 * tables.TALL
