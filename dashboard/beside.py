@@ -12,6 +12,7 @@ from recsys_core import rerank
 from recsys_core.beside import Beside
 from recsys_core.errors import UserError
 
+TITLE = 134  # pixels of a column of titles
 WORDED = 20  # items of a list that are put into words at most: each costs a scored history
 
 
@@ -108,12 +109,13 @@ def one_list(frame: tables.Frame, where: str, key: str) -> None:
     config, second = st.column_config, where == "second"
     columns = {
         "rank": config.NumberColumn(plain("column.rank"), format="#%d", width=34),
-        "title": config.TextColumn(plain("column.title"), width=122),
-        "move": config.TextColumn(plain("column.move" if second else "beside.there"), width=82),
+        "title": config.TextColumn(plain("column.title"), width=TITLE),
+        "move": config.TextColumn(plain("column.move" if second else "beside.there"), width=74),
         "percent": config.NumberColumn(plain("column.percent"), format="%.0f%%", width=46),
     }
     view = tables.beside_view(frame, second)
-    height = tables.height(view, 20)
+    row = tables.row_for(view["title"], TITLE)
+    height = tables.height(view, 20, row)
     order = list(columns)
     st.dataframe(
         view,
@@ -121,7 +123,7 @@ def one_list(frame: tables.Frame, where: str, key: str) -> None:
         column_order=order,
         hide_index=True,
         height=height,
-        row_height=tables.ROW,
+        row_height=row,
         key=f"{key} {where}",
     )
 

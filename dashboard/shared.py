@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -11,6 +11,7 @@ import streamlit as st
 from plotly.graph_objects import Figure
 
 from dashboard import runs, state, state_explain, state_lab, style, tables
+from dashboard.lab_tables import Tile
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core import browse, rerank
@@ -50,8 +51,13 @@ def settings(now: Choice, rerankers: list[str]) -> None:
     weights(now)
     reranker(now, rerankers)
     length()
+
+
+def own_hiding(now: Choice) -> None:
+    """On pages about all users, whose lists were gathered as the run has them: that a choice for single users is not followed."""
     if now.rehidden:
-        st.caption(t("list.not_rehidden"))
+        own = plain(f"hide.{now.run.settings.hide}")
+        st.info(t("list.not_rehidden", own=own, chosen=plain(f"hide.{now.hide}")), icon=":material/visibility_off:")
 
 
 def pick_item(run: Run, labels: dict[str, str]) -> None:
@@ -163,6 +169,15 @@ def folded(label: str, key: str, icon: str, draw: Callable[[], None]) -> None:
     if part.open:
         with part:
             draw()
+
+
+def tiles(made: Sequence[Tile]) -> None:
+    """Figures with their change, five in a row or three where it is narrow."""
+    with st.container(key="tiles"):
+        columns = st.columns(len(made), gap="small")
+    for column, tile in zip(columns, made, strict=True):
+        words = {"delta_color": tile.colour, "delta_arrow": tile.arrow, "delta_description": tile.about, "help": tile.help}
+        column.metric(tile.label, tile.value, tile.delta or None, border=True, height="stretch", **words)
 
 
 def chart(figure: Figure, key: str, alt: str) -> None:

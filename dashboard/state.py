@@ -36,6 +36,7 @@ OWN_URL = (
     "map",
     "compare",
     "faithfulness",
+    "reviews",
 )  # pages that add to the URL, and write it when they know what
 STEP = 1e-9  # a weight that differs from the learned one by less has not been moved
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.runs import open_run, stamp
-from dashboard.state import Choice, link, near, note, touched, write_url
+from dashboard.state import Choice, link, near, touched, write_url
 from dashboard.strings import t
 from recsys_core.errors import UserError
 from recsys_core.explain import faithfulness
@@ -49,7 +49,8 @@ def begin(now: Choice) -> tuple[str, str]:
         wanted = st.session_state.get(f"board {name}", st.query_params.get(name))
         used = wanted if wanted in known else known[0]
         if wanted is not None and wanted != used:
-            note(f"board {name}", t("faith.note", name=name, value=str(wanted)[:40], used=used))
+            told = t("faith.note", name=name, value=str(wanted)[:40], used=used)
+            st.session_state.setdefault("board notes", {})[name] = told  # the page tells it: the frame is drawn before
         st.session_state[f"board {name}"] = used
     asked = st.session_state["board question"], st.session_state["board measure"]
     write_url(link(now) | dict(zip(("question", "measure"), asked, strict=True)))
@@ -58,6 +59,12 @@ def begin(now: Choice) -> tuple[str, str]:
 
 def picked() -> None:
     touched()
+    st.session_state.pop("board notes", None)
+
+
+def notes() -> list[str]:
+    """What the link asked for and is not known; told until the next choice."""
+    return list(st.session_state.get("board notes", {}).values())
 
 
 def make(run: Run, question: str, progress: Callable[[int, int], None]) -> str:

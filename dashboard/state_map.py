@@ -15,6 +15,7 @@ from recsys_core.errors import UserError
 from recsys_core.run import Run
 
 SEED = 0
+CLUSTER = ""  # what items are coloured by beside attributes: no attribute has that name
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -48,10 +49,11 @@ def ask(run: Run) -> None:
 def points(run: Run, made: Map, by: str, user: str, listed: list[str], item: str | None) -> tuple[pd.DataFrame, list[str]]:
     """x, y, item_id, title, group, mark of each point, and the names of the groups, "" for those that have none."""
     catalog = run.dataset.catalog
-    if by == "cluster":
+    if by == CLUSTER:
         group, names = made.cluster, list(made.names)
     else:
-        group, names = catalogue_map.coloured(catalogue_map.first_values(catalog, by)[made.items])
+        labels = catalogue_map.labels_by(catalog, by)[made.items]
+        group, names = catalogue_map.coloured(labels, sort=by == catalogue_map.DECADE)
     ids = [str(i) for i in run.dataset.items.ids[made.items]]
     marks = dict.fromkeys(map(str, history(run, user)[0]["item_id"]), "history") | dict.fromkeys(listed, "list")
     marks |= {} if item is None else {item: "chosen"}

@@ -1,4 +1,4 @@
-"""Verdicts: what a session says of an explanation, and which it looks at."""
+"""Verdicts: what a session says of an explanation, and which it looks at, from and to the URL."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import runs, state_explain
-from dashboard.state import Choice, current_run, link, read_only, reader, touched
+from dashboard.state import Choice, current_run, link, read_only, reader, touched, write_url
+from dashboard.strings import t
 from recsys_core import feedback
 from recsys_core.errors import UserError
 from recsys_core.explain.game import Explanation
@@ -16,6 +17,8 @@ from recsys_core.run import Run
 
 OPEN = {"queue": "queue click", "verdicts": "verdicts click"}  # keys of buttons in tables
 NEXT = 10  # pairs that are shown to be reviewed
+LONGEST = 200  # letters of a search
+FILTERS = {"run": "of", "verdict": "verdict", "author": "by", "text": "find"}  # arguments of `feedback.filtered`, and the URL
 
 
 def key(now: Choice, item: str, what: str) -> str:
@@ -83,6 +86,42 @@ def verdicts(**where: str) -> tuple[pd.DataFrame, str]:
         return feedback.verdicts(runs.feedback_file(), **where), failed
     except UserError as error:
         return pd.DataFrame(columns=list(feedback.COLUMNS["verdict"])), str(error)
+
+
+def begin_filters(now: Choice, found: pd.DataFrame) -> dict[str, list[str]]:
+    """Choose the filters: from the session, the URL, or none; they go into the URL, and what cannot be used leaves a note.
+
+    Returns what can be chosen of each, by argument of `feedback.filtered`; "" is all. A filter whose verdicts are gone is all.
+    """
+    options = {name: ["", *(v for v in found[name].unique() if v)] for name in ("run", "author")}
+    options["verdict"] = ["", *feedback.VERDICTS]
+    first = "reviews filters" not in st.session_state
+    kept = st.session_state.setdefault("reviews filters", {n: st.query_params.get(u, "") for n, u in FILTERS.items()})
+    bad = []
+    for name in FILTERS:
+        wanted = str(st.session_state.get(f"reviews {name}", kept[name]))
+        good = len(wanted) <= LONGEST if name == "text" else wanted in options[name]
+        bad += [] if good else [wanted[:40]]
+        st.session_state[f"reviews {name}"] = kept[name] = wanted if good else ""
+    if first and bad:
+        st.session_state["reviews note"] = t("reviews.note", value=", ".join(bad))
+    write_url(link(now) | {FILTERS[name]: value for name, value in kept.items() if value})
+    return options
+
+
+def filters() -> dict[str, str]:
+    """Arguments of `feedback.filtered`."""
+    return {name: str(st.session_state[f"reviews {name}"]) for name in FILTERS}
+
+
+def picked() -> None:
+    touched()
+    st.session_state.pop("reviews note", None)
+
+
+def note() -> str:
+    """What the link asked for and is not here; told until a filter is chosen."""
+    return str(st.session_state.get("reviews note", ""))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -1,6 +1,6 @@
 """The page What-if: edits to a history as a stack, picks of somebody new, an item that is not in the data; to and from the URL.
 
-Two histories are edited apart: that of the current user, and the empty one of somebody new.
+Two histories are edited apart: that of the current user after what they reacted to, and the empty one of somebody new.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recsys_core.browse import Found, Person
 from recsys_core.errors import UserError
 from recsys_core.new_item import Arrival, Crowd, NewItem
 from recsys_core.run import Run
-from recsys_core.whatif import Edits, Effect
+from recsys_core.whatif import NONE, Edits, Effect, Reactions
 
 VIEWS = ("history", "new", "item")
 MOST = 200  # edits that a link may hold; also steps that can be undone
@@ -29,13 +29,13 @@ URL = {"add": "add", "drop": "drop", "twice": "double"}  # parameters, and the e
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _person(path: str, stamp: str, user: str, edits: Edits, hide: str) -> Person:
-    return whatif.person(runs.open_run(Path(path)), user, edits, hide or None)
+def _person(path: str, stamp: str, user: str, edits: Edits, hide: str, reacted: Reactions) -> Person:
+    return whatif.person(runs.open_run(Path(path)), user, edits, hide or None, reacted)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _effects(path: str, stamp: str, user: str, edits: Edits, hide: str) -> list[Effect]:
-    return whatif.effects(runs.open_run(Path(path)), user, edits, hide or None)
+def _effects(path: str, stamp: str, user: str, edits: Edits, hide: str, reacted: Reactions) -> list[Effect]:
+    return whatif.effects(runs.open_run(Path(path)), user, edits, hide or None, reacted)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
@@ -54,12 +54,26 @@ def _arrival(path: str, stamp: str, item: NewItem) -> Arrival:
     return new_item.arrive(runs.open_run(Path(path)), item)
 
 
+def reacted(run: Run, user: str) -> Reactions:
+    """Likes and dislikes that count before any edit, as on the pages User and Explain; somebody new has none."""
+    return runs.reactions(run, user) if user else NONE
+
+
 def person(run: Run, user: str, edits: Edits, hide: str = "") -> Person:
-    return _person(str(run.path), runs.stamp(run.path), user, edits, hide)
+    return _person(str(run.path), runs.stamp(run.path), user, edits, hide, reacted(run, user))
 
 
 def effects(run: Run, user: str, edits: Edits, hide: str = "") -> list[Effect]:
-    return _effects(str(run.path), runs.stamp(run.path), user, edits, hide)
+    return _effects(str(run.path), runs.stamp(run.path), user, edits, hide, reacted(run, user))
+
+
+def likes(run: Run, user: str) -> list[str]:
+    return whatif.likes(run, user, reacted(run, user))
+
+
+def history(run: Run, user: str) -> pd.DataFrame:
+    """As edited now."""
+    return whatif.history(run, user, edits(run), reacted(run, user))
 
 
 def starters(run: Run) -> pd.DataFrame:
@@ -96,7 +110,7 @@ def begin(run: Run) -> None:
 
 def _from_url(run: Run) -> None:
     given = {field: _ids(st.query_params.get(name, "")) for name, field in URL.items()}
-    edits, bad = whatif.checked(run, user(), Edits(**given))
+    edits, bad = whatif.checked(run, user(), Edits(**given), reacted(run, user()))
     if bad:
         st.session_state["whatif note"] = t("whatif.note", value=", ".join(bad)[:80])
     if edits:
@@ -130,7 +144,7 @@ def _stack(run: Run) -> list[Edits]:
 
 def edits(run: Run) -> Edits:
     """As they are; what an id no longer stands for (a run trained anew) is left out."""
-    return whatif.checked(run, user(), _stack(run)[-1])[0]
+    return whatif.checked(run, user(), _stack(run)[-1], reacted(run, user()))[0]
 
 
 def steps(run: Run) -> int:
@@ -169,7 +183,7 @@ def clicked(what: str, ids: tuple[str, ...]) -> None:
     if click is None or not 0 <= click["row"] < len(ids):
         return
     run, item = current_run(), ids[click["row"]]
-    own, now = set(whatif.likes(run, user())), _stack(run)[-1]
+    own, now = set(likes(run, user())), _stack(run)[-1]
     made = {
         REMOVE: lambda: now.remove(item, own),
         RENEW: lambda: now.renew(item, own),
@@ -184,7 +198,7 @@ def picked() -> None:
     """A match of the search is liked."""
     item, run = st.session_state["whatif match"], current_run()
     if item is not None and run.dataset.items.find([item])[0] >= 0:
-        _push(run, _stack(run)[-1].like(str(item), set(whatif.likes(run, user()))))
+        _push(run, _stack(run)[-1].like(str(item), set(likes(run, user()))))
     st.session_state["whatif match"], st.session_state["whatif query"] = None, ""
 
 

@@ -29,6 +29,14 @@ PAGE = """
 [data-testid="stMetric"] div:has(> [data-testid="stMetricDelta"]) {flex-wrap: wrap; row-gap: .2rem;}
 [data-testid="stMetricDeltaDescription"] {flex: 1 0 100%; min-height: 2.4rem; white-space: normal; overflow: visible;}
 [data-testid="stMetricDeltaDescription"] * {white-space: normal !important; overflow: visible !important; line-height: 1.3;}
+[data-testid="stMetricLabel"] * {white-space: normal; overflow: visible; line-height: 1.3;}
+@media (min-width: 641px) {
+  .st-key-tiles [data-testid="stHorizontalBlock"] {flex-wrap: wrap;}
+  .st-key-tiles [data-testid="stColumn"] {flex: 0 0 calc((100% - 4.1rem) / 5); min-width: 0;}
+}
+@media (min-width: 641px) and (max-width: 1180px) {
+  .st-key-tiles [data-testid="stColumn"] {flex-basis: calc((100% - 2.1rem) / 3);}
+}
 @media (max-width: 1180px) {
   .st-key-body > [data-testid="stHorizontalBlock"], .st-key-body [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"])
     {flex-wrap: wrap;}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+from unicodedata import east_asian_width
 
 import pandas as pd
 
@@ -18,6 +19,9 @@ from recsys_core.hybrid import Blend
 
 Frame = pd.DataFrame
 ROW = 35  # pixels, header and all
+TALL = 65  # pixels of rows in which a title may take more lines than one: Streamlit breaks lines in rows above 4rem
+PADDING = 16  # pixels of a cell that hold no text
+LETTER, WIDE = 5.6, 14  # pixels of a letter on average, and of one that is as wide as it is high
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # how a formula begins
 
@@ -161,9 +165,15 @@ def dated(frame: pd.DataFrame) -> bool:
     return bool(pd.api.types.is_datetime64_any_dtype(frame["when"]))
 
 
-def height(frame: pd.DataFrame, most: int) -> int:
-    """Pixels that a table needs to show all rows, or the first `most` and a scroll bar."""
-    return ROW + ROW * min(len(frame), most)
+def height(frame: pd.DataFrame, most: int, row: int = ROW) -> int:
+    """Pixels that a table needs to show all rows of `row` pixels, or the first `most` and a scroll bar."""
+    return ROW + row * min(len(frame), most)
+
+
+def row_for(titles: Iterable[object], width: int) -> int:
+    """Pixels of a row over a column of `width` pixels: TALL if one of the titles is too long for one line, else ROW."""
+    wide = max((sum(WIDE if east_asian_width(letter) in "WF" else LETTER for letter in str(one)) for one in titles), default=0)
+    return TALL if wide > width - PADDING else ROW
 
 
 def file_name(*words: str) -> str:

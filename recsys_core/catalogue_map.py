@@ -5,6 +5,7 @@ In: a run whose components keep text vectors. Out: a `Map` of at most MOST items
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ WIDE = 50  # principal components that t-SNE reads (van der Maaten & Hinton 2008
 NEAR = 10  # neighbours, in lists and in trustworthiness
 CLUSTERS = 7  # as many as there are colours to tell apart
 MOST_LABELS = 200  # values that make strata; rarer ones go together, so that there are far fewer strata than points
+YEAR, DECADE = "year", "decade"  # an attribute, and what its values are told by: years are too many for colours
 COLLABORATIVE = ("ease", "item_knn")  # whose neighbours stand for what people like together: the first that the run has
 
 
@@ -141,10 +143,26 @@ def first_values(catalog: Catalog, attribute: str | None) -> NDArray[np.object_]
     return found
 
 
-def coloured(labels: NDArray[np.object_], most: int = CLUSTERS) -> tuple[NDArray[np.int64], list[str]]:
-    """Of each item its place among the `most` commonest labels, `most` for all others and for "", and these labels."""
+def colourings(catalog: Catalog) -> list[str]:
+    """What items can be told apart by: the topic first, then the other attributes, and DECADE in place of YEAR."""
+    names = [name for name in (catalog.topic, *catalog.attributes) if name is not None]
+    return list(dict.fromkeys(DECADE if name == YEAR and DECADE not in names else name for name in names))
+
+
+def labels_by(catalog: Catalog, by: str) -> NDArray[np.object_]:
+    """(n_items,) the label of each item under one of `colourings`: its first value; of a year in four digits "1990s"; else ""."""
+    if by in catalog.attributes:
+        return first_values(catalog, by)
+    years = [re.fullmatch(r"([0-9]{3})[0-9]", year) for year in first_values(catalog, YEAR)]
+    return np.array([f"{year[1]}0s" if year else "" for year in years], dtype=object)
+
+
+def coloured(labels: NDArray[np.object_], most: int = CLUSTERS, *, sort: bool = False) -> tuple[NDArray[np.int64], list[str]]:
+    """Of each item its place among the `most` commonest labels, `most` for all others and for "", and these labels: the commonest
+    first, or in their own order."""
     counts = pd.Series(labels[labels != ""], dtype=object).value_counts()
     top = sorted(counts.index, key=lambda v: (-counts[v], v))[:most]
+    top = sorted(top) if sort else top
     places = {label: n for n, label in enumerate(top)}
     return np.array([places.get(label, most) for label in labels], np.int64), top
 

@@ -391,15 +391,23 @@ def usable(run: Run, standing: Mapping[str, str]) -> tuple[tuple[str, ...], tupl
     return likes, dislikes
 
 
+def rows_after(
+    run: Run, user: str, likes: Sequence[str], dislikes: Sequence[str], hide_as: str | None = None
+) -> tuple[Histories, Histories]:
+    """`applied` to a user of the run; without reactions the run's own rows. Raises UserError for unknown ids."""
+    codes = run.dataset.users.codes([user], "user")
+    row, hidden = run.histories[codes], run.hidden_by(hide_as)[codes]
+    if not likes and not dislikes:
+        return row, hidden
+    liked, disliked = (list(run.dataset.items.codes(list(ids), "item")) for ids in (likes, dislikes))
+    return applied(row, hidden, liked, disliked, timed=run.known.interactions.time is not None)
+
+
 def reacted(run: Run, user: str, likes: Sequence[str], dislikes: Sequence[str], hide_as: str | None = None) -> Person:
     """The user as the model sees them after their reactions; nothing is trained. Raises UserError for unknown ids."""
     if not likes and not dislikes:
         return person(run, user, hide_as=hide_as)
-    codes = run.dataset.users.codes([user], "user")
-    liked, disliked = (list(run.dataset.items.codes(list(ids), "item")) for ids in (likes, dislikes))
-    timed = run.known.interactions.time is not None
-    row, hidden = applied(run.histories[codes], run.hidden_by(hide_as)[codes], liked, disliked, timed=timed)
-    return person_of(run, user, row, hidden)
+    return person_of(run, user, *rows_after(run, user, likes, dislikes, hide_as))
 
 
 def histories(run: Run, user: str, path: Path) -> list[Histories]:

@@ -1,8 +1,8 @@
 """What if a history were different: edits to what a user liked, and what the model then gives. Nothing is trained.
 
-In: a run, a user (or nobody) and `Edits` in external ids. Out: a history row as the data would have made it, and the Person that
-`browse` lists. A score of the edited history is that of somebody who really has it: ages and the row's size are counted anew,
-where an explanation, which masks past items, leaves them as they were.
+In: a run, a user (or nobody), `Edits` in external ids, and the likes and dislikes that count before them (`feedback.usable`).
+Out: a history row as the data would have made it, and the Person that `browse` lists. A score of the edited history is that of
+somebody who really has it: ages and the row's size are counted anew, where an explanation, which masks past items, leaves them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recsys_core import browse, rerank
+from recsys_core import browse, feedback, rerank
 from recsys_core.beside import Features
 from recsys_core.browse import Person
 from recsys_core.data import Histories, amended
@@ -25,6 +25,8 @@ DOUBLE = 2.0  # what a doubled like counts, where a like of the data counts 1
 WEIGHED = 12  # edits whose effect is told, the latest ones; each costs one scored history
 POPULAR = 10  # a short-list is chosen among so many times as many of the most liked items
 VARIETY = 0.5  # strength of MMR on a short-list: likes and likeness count alike
+Reactions = tuple[tuple[str, ...], tuple[str, ...]]  # likes and dislikes that count before any edit, in external ids
+NONE: Reactions = ((), ())
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,9 @@ def _with(items: tuple[str, ...], item: str) -> tuple[str, ...]:
     return items if item in items else (*items, item)
 
 
-def checked(run: Run, user: str, edits: Edits) -> tuple[Edits, list[str]]:
+def checked(run: Run, user: str, edits: Edits, reacted: Reactions = NONE) -> tuple[Edits, list[str]]:
     """Edits as far as they make sense for this user ("": somebody new), and the ids of those that do not."""
-    own, out = set(likes(run, user)), Edits()
+    own, out = set(likes(run, user, reacted)), Edits()
     bad: list[str] = []
     known = run.dataset.items.find
     for item in edits.drop:
@@ -106,40 +108,49 @@ def checked(run: Run, user: str, edits: Edits) -> tuple[Edits, list[str]]:
     return out, bad
 
 
-def likes(run: Run, user: str) -> list[str]:
-    """External ids of what a user liked, as far as the model knows, oldest first; nothing for "" (somebody new)."""
+def start(run: Run, user: str, reacted: Reactions = NONE, hide_as: str | None = None) -> tuple[Histories, Histories]:
+    """The history row before any edit, and what its list hides: the run's own, or what the user's reactions made of them, as
+    `feedback.reacted` has it; empty for "" (somebody new), who has none. `hide_as` as in `browse.person`.
+
+    Raises UserError for an unknown user or item."""
     if not user:
-        return []
-    return [str(i) for i in run.dataset.items.ids[run.histories[run.dataset.users.codes([user], "user")].items]]
+        nobody = Histories.of([[]], len(run.dataset.items))
+        return nobody, nobody
+    return feedback.rows_after(run, user, *reacted, hide_as)
 
 
-def edited(run: Run, user: str, edits: Edits, hide_as: str | None = None) -> tuple[Histories, Histories]:
+def likes(run: Run, user: str, reacted: Reactions = NONE) -> list[str]:
+    """External ids of what a user likes before any edit, oldest first; nothing for "" (somebody new)."""
+    row, _ = start(run, user, reacted)
+    return [str(i) for i in run.dataset.items.ids[row.items]]
+
+
+def edited(
+    run: Run, user: str, edits: Edits, hide_as: str | None = None, reacted: Reactions = NONE
+) -> tuple[Histories, Histories]:
     """The history row after the edits, and what its list hides: what was hidden and what was added, without what was dropped.
 
     Ages are ranks of time, as `Dataset.histories` has them: what was added is later than all the rest, in the order given.
-    Without edits these are the run's own rows; `hide_as` as in `browse.person`. Raises UserError for an unknown user or item.
+    Without edits these are the rows of `start`. Raises UserError for an unknown user or item.
     """
-    n_items = len(run.dataset.items)
-    nobody = Histories.of([[]], n_items)
-    codes = run.dataset.users.codes([user], "user") if user else np.zeros(0, np.int64)
-    row, hidden = (run.histories[codes], run.hidden_by(hide_as)[codes]) if user else (nobody, nobody)
+    row, hidden = start(run, user, reacted, hide_as)
     if not edits:
         return row, hidden
     add, drop, double = (run.dataset.items.codes(ids, "item") for ids in (edits.add, edits.drop, edits.double))
     made = amended(row, drop, add, timed=run.known.interactions.time is not None)
     made = replace(made, values=np.where(np.isin(made.items, double), DOUBLE, made.values).astype(np.float32))
     gone = np.union1d(np.setdiff1d(hidden.items, drop), made.items)
-    return made, Histories.of([gone.tolist()], n_items)
+    return made, Histories.of([gone.tolist()], row.n_items)
 
 
-def person(run: Run, user: str, edits: Edits, hide_as: str | None = None) -> Person:
+def person(run: Run, user: str, edits: Edits, hide_as: str | None = None, reacted: Reactions = NONE) -> Person:
     """The user after the edits, as the model sees them: folded in, with no training. "" is somebody new."""
-    return browse.person_of(run, user, *edited(run, user, edits, hide_as))
+    return browse.person_of(run, user, *edited(run, user, edits, hide_as, reacted))
 
 
-def history(run: Run, user: str, edits: Edits) -> pd.DataFrame:
-    """The edited history, latest first: item_id, title, year, tags, own (liked in the data, at its own place), double."""
-    row, _ = edited(run, user, edits)
+def history(run: Run, user: str, edits: Edits, reacted: Reactions = NONE) -> pd.DataFrame:
+    """The edited history, latest first: item_id, title, year, tags, own (liked before any edit, at its own place), double."""
+    row, _ = edited(run, user, edits, reacted=reacted)
     order = np.arange(len(row.items))[::-1] if run.known.interactions.time is None else np.argsort(row.ages, kind="stable")
     frame = browse.items_of(run.dataset, row.items[order].astype(np.int64))
     return frame.assign(own=~frame["item_id"].isin(edits.add), double=frame["item_id"].isin(edits.double))
@@ -155,12 +166,12 @@ class Effect:
     without: Person
 
 
-def effects(run: Run, user: str, edits: Edits, hide_as: str | None = None) -> list[Effect]:
+def effects(run: Run, user: str, edits: Edits, hide_as: str | None = None, reacted: Reactions = NONE) -> list[Effect]:
     """Of each edit (the WEIGHED latest) what everything but it makes; for `owed`."""
     singles = edits.single[-WEIGHED:]
     titles = run.dataset.catalog.titles[run.dataset.items.codes([item for _, item in singles], "item")]
     return [
-        Effect(kind, item, str(title), person(run, user, edits.without(kind, item), hide_as))
+        Effect(kind, item, str(title), person(run, user, edits.without(kind, item), hide_as, reacted))
         for (kind, item), title in zip(singles, titles, strict=True)
     ]
 

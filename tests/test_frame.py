@@ -128,7 +128,10 @@ def test_switch_moves_the_list_and_the_lab_says_it_does_not_follow(open_app, tin
     assert not set(again) & set(before)
     assert set(again) & set(shown_titles(app))
     app.switch_page("app_pages/lab.py")
-    assert strings.plain("list.not_rehidden") in texts(ran(app))
+    said = strings.t("list.not_rehidden", own=strings.plain("hide.met"), chosen=strings.plain("hide.liked"))
+    assert said in texts(ran(app))
+    app.switch_page("app_pages/fairness.py")
+    assert said in texts(ran(app))
     app.switch_page("app_pages/user.py")
     assert ran(app).sidebar.button_group(key="hide").value == "liked"
 

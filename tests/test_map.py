@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from recsys_core import catalogue_map
+from recsys_core.data import Catalog
 from recsys_core.errors import UserError
 
 
@@ -28,3 +30,19 @@ def test_best_is_a_sort_without_the_item_itself() -> None:
     brute = sorted((i for i in (0, 3, 4, 5)), key=lambda i: -values[i])[:3]
     assert items.tolist() == brute == [4, 3, 0]
     assert best.tolist() == [0.9, 0.5, 0.3]
+
+
+def test_items_are_told_apart_by_every_attribute_and_by_decade() -> None:
+    columns = {
+        "genres": [("a", "b"), (), ("b",), ("b",)],
+        "year": [("1998",), ("2004",), ("unknown",), ()],
+        "maker": [("m",)] * 4,
+    }
+    catalog = Catalog(pd.DataFrame({"title": list("wxyz"), "text": [""] * 4} | columns))
+    assert catalogue_map.colourings(catalog) == [catalog.topic, *(n for n in ("genres", "decade", "maker") if n != catalog.topic)]
+    assert catalogue_map.labels_by(catalog, "decade").tolist() == ["1990s", "2000s", "", ""]
+    assert catalogue_map.labels_by(catalog, "genres").tolist() == ["a", "", "b", "b"]
+    labels = np.array(["2000s", "", "1990s", "2000s", "1980s"], dtype=object)
+    by_count, in_order = catalogue_map.coloured(labels, 2), catalogue_map.coloured(labels, 2, sort=True)
+    assert (by_count[1], by_count[0].tolist()) == (["2000s", "1980s"], [0, 2, 2, 0, 1])
+    assert (in_order[1], in_order[0].tolist()) == (["1980s", "2000s"], [1, 2, 2, 1, 0])

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from conftest import QUICK, TINY, ran
+from streamlit.testing.v1 import AppTest
 
+from dashboard import strings
 from recsys_core import catalogue_map
 from recsys_core.readers import load_dataset
 from recsys_core.run import Run
@@ -27,6 +29,11 @@ def test_a_run_without_texts_says_how_to_get_a_map(open_app, tiny_run: Run) -> N
     assert not [b for b in app.button if b.label == "Draw the map"]
 
 
+def coloured(app: AppTest) -> list[str]:
+    """The group of each dot."""
+    return next(d.value for d in app.dataframe if "mark" in d.value.columns)["group"].tolist()
+
+
 def test_the_map_and_neighbours_are_the_cores(open_app, text_run: Run) -> None:
     item = str(text_run.dataset.items.ids[0])
     app = open_app(Path(text_run.path).parent, "map", item=item)
@@ -34,6 +41,11 @@ def test_the_map_and_neighbours_are_the_cores(open_app, text_run: Run) -> None:
     assert list(app.dataframe[0].value["item_id"]) == list(text_run.dataset.items.ids[found.items])
     next(b for b in app.button if b.label == "Draw the map").click()
     ran(app)
+    nearest = strings.t("map.near.text", n=len(found.items), of=len(text_run.dataset.items))
+    assert nearest in [c.value for c in app.caption]
+    assert coloured(app)[0] == catalogue_map.first_values(text_run.dataset.catalog, app.selectbox(key="map by").value)[0]
+    app.selectbox(key="map by").set_value("decade")
+    assert coloured(ran(app)) == catalogue_map.labels_by(text_run.dataset.catalog, "decade").tolist()
     made = catalogue_map.draw(text_run)
     assert any(f"{made.trust:.3f}" in c.value for c in app.caption)
     assert any(f"**{len(made.items)} items**" in m.value for m in app.markdown)

@@ -346,3 +346,13 @@ def test_charts_read_no_markup() -> None:
         faithfulness_charts.agreement_chart(matrix),
     ]
     assert all("<b>" not in f.to_json() and "\\u003cb\\u003e" not in f.to_json() for f in made)
+
+
+def test_a_link_to_an_unknown_measure_is_told_when_the_page_opens(open_app, tiny_run: Run) -> None:
+    app = open_app(tiny_run.path.parent)
+    app.switch_page("app_pages/faithfulness.py")
+    app.query_params["measure"] = "nonsense"
+    said = strings.t("faith.note", name="measure", value="nonsense", used=next(iter(faithfulness.MEASURES)))
+    assert said in [note.value for note in ran(app).info]  # at once, not when it is drawn again
+    app.button_group(key="board question").set_value("words")
+    assert said not in [note.value for note in ran(app).info]

@@ -111,6 +111,52 @@ def test_counts_filters_and_agreement(open_app, runs: Path) -> None:
     assert table(ran(app), "note")["run"].tolist() == ["gone"]
 
 
+FILTERS = {"of": "gone", "verdict": "wrong", "by": "bob", "find": "BAD"}
+
+
+def asked(app: AppTest) -> dict[str, str]:
+    """The filters that the URL holds."""
+    found = {name: app.query_params[name] for name in FILTERS if name in app.query_params}
+    return {name: value if isinstance(value, str) else value[0] for name, value in found.items()}
+
+
+def test_filters_come_from_the_link_and_go_into_it(open_app, runs: Path) -> None:
+    path = feedback.file_of(runs)
+    said(path, note="other")
+    said(path, run="gone", verdict="wrong", author="bob", note="BAD one")
+    app = open_app(runs)
+    app.switch_page("app_pages/reviews.py")
+    for name, value in FILTERS.items():
+        app.query_params[name] = value
+    assert table(ran(app), "note")["note"].tolist() == ["BAD one"]
+    assert asked(ran(app)) == FILTERS
+    app.selectbox(key="reviews author").set_value("")
+    assert asked(ran(app)) == {name: value for name, value in FILTERS.items() if name != "by"}
+    app.switch_page("app_pages/definitions.py")
+    ran(app).switch_page("app_pages/reviews.py")  # filters outlive the page
+    assert app.run().selectbox(key="reviews verdict").value == "wrong"
+    feedback.withdraw(path, 2, "bob")  # the only verdict of that run
+    assert asked(ran(app)) == {"verdict": "wrong", "find": "BAD"}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("value", [HOSTILE[0], "x" * 9_999])
+def test_hostile_filters_fall_back_with_a_note(open_app, runs: Path, name: str, value: str) -> None:
+    said(feedback.file_of(runs), note="one")
+    app = open_app(runs)
+    app.switch_page("app_pages/reviews.py")
+    app.query_params[name] = value
+    app = ran(app)
+    if name == "find" and len(value) < 1_000:  # any text may be sought
+        assert strings.t("reviews.nothing") in texts(app)
+        return
+    assert strings.t("reviews.note", value=value[:40]) in texts(app)
+    assert table(app, "note")["note"].tolist() == ["one"]
+    assert not asked(app)
+    app.selectbox(key="reviews verdict").set_value("sense")
+    assert "could not all be used" not in texts(ran(app))
+
+
 def test_export_cannot_start_a_formula(runs: Path) -> None:
     cells = ["=HYPERLINK(1)", "+1", "-1", "@x", "\tx", "\r=1", "a\r=1"]
     for cell in cells:

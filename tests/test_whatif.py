@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_core import beside, browse, whatif
+from recsys_core import beside, browse, feedback, whatif
 from recsys_core.beside import Features, Ranked, ranked, side_by_side
 from recsys_core.data import Histories
 from recsys_core.errors import UserError
@@ -97,6 +97,27 @@ def test_history_is_latest_first(tiny_run: Run) -> None:
     assert frame["item_id"].tolist() == [new, *own[::-1]]
     assert frame["own"].tolist() == [False] + [True] * len(own)
     assert frame["double"].tolist() == [False] * len(own) + [True]
+
+
+def test_edits_begin_from_what_the_user_reacted_to(tiny_run: Run) -> None:
+    own = whatif.likes(tiny_run, "u01")
+    liked, disliked, new = [str(i) for i in tiny_run.dataset.items.ids if i not in own][:3]
+    reacted = ((liked,), (disliked, own[0]))
+    before = whatif.person(tiny_run, "u01", Edits(), None, reacted)
+    there = feedback.reacted(tiny_run, "u01", *reacted)
+    np.testing.assert_array_equal(before.z, there.z)
+    assert not np.array_equal(before.z, browse.person(tiny_run, "u01").z, equal_nan=True)
+    assert whatif.likes(tiny_run, "u01", reacted) == [*own[1:], liked]
+    wanted = Edits(add=(new,), drop=(liked, own[0]))
+    assert whatif.checked(tiny_run, "u01", wanted, reacted) == (Edits(add=(new,), drop=(liked,)), [own[0]])
+    assert whatif.checked(tiny_run, "u01", wanted) == (Edits(add=(new,), drop=(own[0],)), [liked])
+    row, hidden = whatif.edited(tiny_run, "u01", Edits(add=(new,), drop=(liked,)), None, reacted)
+    ids = tiny_run.dataset.items.ids
+    assert ids[row.items].tolist() == [*own[1:], new]
+    assert {disliked, own[0], new} <= set(ids[hidden.items])  # a dislike stays hidden
+    assert liked not in ids[hidden.items]
+    assert whatif.history(tiny_run, "u01", Edits(), reacted)["item_id"][0] == liked
+    assert [one.item for one in whatif.effects(tiny_run, "u01", Edits(drop=(liked,)), None, reacted)] == [liked]
 
 
 def test_bad_edits_are_named(tiny_run: Run) -> None:

@@ -19,7 +19,7 @@ from test_dashboard import slider, table, texts
 from dashboard import beside as view
 from dashboard import state_beside, state_whatif, strings, tables
 from dashboard.state_beside import Wanted
-from recsys_core import browse, new_item, whatif
+from recsys_core import browse, feedback, new_item, whatif
 from recsys_core.beside import Features, Ranked, ranked, reranked, side_by_side
 from recsys_core.config import Settings
 from recsys_core.explain import pair
@@ -133,6 +133,7 @@ def test_a_click_edits_the_item_of_its_row(tiny_run: Run, monkeypatch: pytest.Mo
     session: dict[str, object] = {"user": "u01", "whatif view": "history"}
     monkeypatch.setattr(state_whatif.st, "session_state", session)
     monkeypatch.setattr(state_whatif, "current_run", lambda: tiny_run)
+    monkeypatch.setenv("WHYREC_RUNS", str(tiny_run.path.parent))
     ids = tuple(likes)
 
     def click(what: str, row: int) -> Edits:
@@ -148,6 +149,24 @@ def test_a_click_edits_the_item_of_its_row(tiny_run: Run, monkeypatch: pytest.Mo
     assert state_whatif.steps(tiny_run) == 4
     state_whatif.undone()
     assert state_whatif.edits(tiny_run).drop == (ids[1], ids[0])
+
+
+def test_reactions_count_before_any_edit(page, tiny_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.path, tmp_path / "runs" / "tiny")
+    run, item = Run.load(tmp_path / "runs" / "tiny"), unmet(tiny_run)[0]
+    said = {"data": run.dataset.name, "run": "tiny", "user": "u01", "reaction": "like"}
+    feedback.react(feedback.file_of(tmp_path / "runs"), item=item, **said)
+    reacted, drop = ((item,), ()), own(run)[-1]
+    app = page(run, user="u01", drop=drop)
+    before, after = (whatif.person(run, "u01", edits, None, reacted) for edits in (Edits(), Edits(drop=(drop,))))
+    blend, k = run.model.blend, app.session_state["k"]
+    assert_shows(app, ranked(run, before, blend, k=k), ranked(run, after, blend, k=k))
+    assert strings.t("react.count.one", n=1, like=1, dislike=0) in texts(app)
+    assert strings.t("whatif.likes", n=len(own(run)) + 1, user="u01") in texts(app)
+    app.button(key="undo all").click()
+    assert strings.t("whatif.likes", n=len(own(run)), user="u01") in texts(ran(app))
+    with pytest.raises(AssertionError):
+        assert_shows(app, ranked(run, before, blend, k=k), ranked(run, after, blend, k=k))
 
 
 def test_somebody_new(page, tiny_run: Run) -> None:
@@ -359,3 +378,13 @@ def test_both_languages_say_the_same_things() -> None:
     for module in (beside, whatif):
         assert set(module.EN) == set(module.ZH)
         assert not [key for key in module.EN if fields(module.EN[key]) != fields(module.ZH[key])]
+
+
+def test_a_row_has_room_for_its_title() -> None:
+    assert tables.row_for(["Up", "Jaws"], 134) == tables.ROW
+    assert tables.row_for(["Up", "Lock, Stock and Two Smoking Barrels"], 134) == tables.TALL
+    assert tables.row_for(["\u9738\u738b\u522b\u59ec" * 2], 134) == tables.ROW
+    assert tables.row_for(["\u9738\u738b\u522b\u59ec" * 3], 134) == tables.TALL
+    assert tables.row_for([], 134) == tables.ROW
+    frame = tables.Frame({"title": ["x"] * 3})
+    assert tables.height(frame, 2, tables.TALL) == tables.ROW + 2 * tables.TALL

@@ -52,14 +52,12 @@ def settings(run: Run, known: Analytics, top: Place, rest: Place) -> None:
 
 def headlines(now: Choice, found: Measured) -> None:
     """Who is shown at all, and five figures with their change against the learned weights."""
+    shared.own_hiding(now)
     parts = fairness.exposure(found, state_fairness.fame(now.run)).set_index("value")
     facts = {"n": len(found.items), "k": now.k, "hidden": 1 - found.totals["coverage"], "cold": int(parts["n"]["cold"])}
     st.markdown(t("fair.lead", head=int(parts["n"]["head"]), share=parts["lists"]["head"], **facts))
     changes = differences.change(state_lab.learned(now.run, now.k), found)
-    made = lab_tables.tiles(changes, now.k, TILES)
-    for column, tile in zip(st.columns(len(made), gap="small"), made, strict=True):
-        words = {"delta_color": tile.colour, "delta_arrow": tile.arrow, "delta_description": tile.about, "help": tile.help}
-        column.metric(tile.label, tile.value, tile.delta or None, border=True, height="stretch", **words)
+    shared.tiles(lab_tables.tiles(changes, now.k, TILES))
     st.caption(t("lab.caption", n=len(found.items)))
 
 

@@ -18,6 +18,8 @@ def page(run: Run) -> None:
     now = state.choice(run)
     st.title(t("faith.title"), anchor=False)
     asked, measure = state_faithfulness.begin(now)
+    for text in state_faithfulness.notes():
+        st.info(text, icon=":material/link_off:")
     labels = {q: plain(f"faith.question.{q}") for q in state_faithfulness.QUESTIONS}
     st.segmented_control(
         plain("faith.question"),

@@ -16,7 +16,6 @@ from recsys_core.errors import UserError
 from recsys_core.metrics import METRICS
 from recsys_core.run import Run
 
-COLUMNS = 5  # tiles in a row
 Place = st.delta_generator.DeltaGenerator
 
 
@@ -88,8 +87,9 @@ def presets(run: Run) -> None:
 def headlines(now: Choice, seen: Seen) -> None:
     if text := state_lab.lab_note():
         st.info(text, icon=":material/info:")
+    shared.own_hiding(now)
     st.markdown(lead(now, seen))
-    tiles(seen.changes, now.k)
+    shared.tiles(lab_tables.tiles(seen.changes, now.k))
     st.caption(t("lab.caption", n=seen.n))
 
 
@@ -103,23 +103,6 @@ def lead(now: Choice, seen: Seen) -> str:
         return t("lab.moved.undefined", share=seen.moved.share_changed, n=n)
     facts = {"share": seen.moved.share_changed, "n": n, "k": now.k, "a": row["a"], "b": row["b"]}
     return plain("lab.moved", verdict=plain(f"verdict.{verdict}"), **facts)  # nothing in it is from the data
-
-
-def tiles(changes: pd.DataFrame, k: int) -> None:
-    made = lab_tables.tiles(changes, k)
-    for start in range(0, len(made), COLUMNS):
-        for column, tile in zip(st.columns(COLUMNS, gap="small"), made[start : start + COLUMNS], strict=False):
-            column.metric(
-                tile.label,
-                tile.value,
-                tile.delta or None,
-                delta_color=tile.colour,
-                delta_arrow=tile.arrow,
-                delta_description=tile.about,
-                help=tile.help,
-                border=True,
-                height="stretch",
-            )
 
 
 def twin(now: Choice, changes: pd.DataFrame) -> None:

@@ -9,7 +9,7 @@ from dashboard import map_charts, shared, state, state_explain, state_map, table
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core import catalogue_map
-from recsys_core.catalogue_map import Neighbours
+from recsys_core.catalogue_map import DECADE, Neighbours
 from recsys_core.errors import UserError
 from recsys_core.run import Run
 
@@ -45,13 +45,9 @@ def picture(now: Choice, listed: list[str], item: str | None) -> None:
         st.error(t("map.failed"), icon=":material/error:")
         st.code(str(error), language=None, wrap_lines=True)
         return
-    topic = run.dataset.catalog.topic
-    kinds = ([] if topic is None else [topic]) + ["cluster"]
-    by = st.selectbox(
-        plain("map.colour"), kinds, format_func=lambda k: plain("map.cluster") if k == "cluster" else k, key="map by", width=240
-    )
+    by = colour(run)
     frame, names = state_map.points(run, made, by, now.person.user, listed, item)
-    if by == "cluster":
+    if by == state_map.CLUSTER:
         words = [plain("map.cluster.named" if name else "map.cluster.bare", n=n + 1, name=name) for n, name in enumerate(names)]
     else:
         words = [*names, *[""] * (catalogue_map.CLUSTERS - len(names)), plain("map.other")]
@@ -68,6 +64,15 @@ def picture(now: Choice, listed: list[str], item: str | None) -> None:
     shared.twin(view, tables.file_name("map", run.path.name), "map")
 
 
+def colour(run: Run) -> str:
+    """What the dots are coloured by: one of the attributes, or clusters."""
+    catalog = run.dataset.catalog
+    said = {name: name for name in catalogue_map.colourings(catalog)} | {state_map.CLUSTER: plain("map.cluster")}
+    if DECADE in said and DECADE not in catalog.attributes:
+        said[DECADE] = plain("map.decade")
+    return str(st.selectbox(plain("map.colour"), list(said), format_func=said.get, key="map by", width=240))
+
+
 def neighbours(run: Run, item: str) -> None:
     """Two lists side by side, and what they share."""
     text, likes = state_map.near(run, item)
@@ -75,13 +80,13 @@ def neighbours(run: Run, item: str) -> None:
         st.markdown(t("map.shared", n=len(catalogue_map.shared(text, likes)), text=len(text.items), likes=len(likes.items)))
     left, right = st.columns(2, gap="medium")
     with left:
-        side(state_map.told(run, text), text, "text")
+        side(state_map.told(run, text), text, "text", len(run.dataset.items))
     with right:
-        side(state_map.told(run, likes), likes, "likes")
+        side(state_map.told(run, likes), likes, "likes", len(run.dataset.items))
     st.page_link("app_pages/explain.py", label=plain("map.explain"), icon=":material/help_center:")
 
 
-def side(view: pd.DataFrame, found: Neighbours, kind: str) -> None:
+def side(view: pd.DataFrame, found: Neighbours, kind: str, of: int) -> None:
     st.markdown(f"**{plain(f'map.by.{kind}')}**")
     if view.empty:
         st.caption(t("map.near.none" if found.by else "map.near.unable"))
@@ -89,6 +94,7 @@ def side(view: pd.DataFrame, found: Neighbours, kind: str) -> None:
     number = st.column_config.NumberColumn(plain(f"map.value.{found.by}"), format="%.3f")
     columns = {"title": st.column_config.TextColumn(plain("column.title")), "value": number}
     shared.table(view, f"near {kind}", columns, only=True)
+    st.caption(t(f"map.near.{found.by}", n=len(view), of=of))
     shared.download(view, f"near-{kind}", f"near {kind}")
 
 

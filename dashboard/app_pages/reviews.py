@@ -24,9 +24,10 @@ def page(run: Run) -> None:
     if name := state_review.gone():
         st.info(t("reviews.gone", name=name), icon=":material/link_off:")
     if not len(found):
+        state.write_url(state.link(now))
         st.info(t("reviews.empty"), icon=":material/rate_review:")
     else:
-        kept = picked(run, found)
+        kept = picked(now, found)
         answer(kept)
         listed(now, kept)
     waiting(now, found)
@@ -34,19 +35,31 @@ def page(run: Run) -> None:
         st.switch_page("app_pages/explain.py", query_params=asked)
 
 
-def picked(run: Run, found: pd.DataFrame) -> pd.DataFrame:
+def picked(now: Choice, found: pd.DataFrame) -> pd.DataFrame:
     """The verdicts that the filters leave."""
+    options, all_ = state_review.begin_filters(now, found), plain("reviews.all")
+    if text := state_review.note():
+        st.info(text, icon=":material/link_off:")
     columns = st.columns([2, 2, 2, 3], gap="small")
-    names = {"": plain("reviews.all")} | {name: name for name in found["run"].unique()}
-    chosen = columns[0].selectbox(plain("run"), list(names), format_func=names.get, key="reviews run")
-    said = {"": plain("reviews.all")} | {name: plain(f"review.{name}") for name in feedback.VERDICTS}
-    verdict = columns[1].selectbox(plain("review.verdict"), list(said), format_func=said.get, key="reviews verdict")
-    people = {"": plain("reviews.all")} | {name: name for name in found["author"].unique() if name}
-    author = columns[2].selectbox(
-        plain("review.author"), list(people), format_func=people.get, key="reviews author", disabled=len(people) == 1
+    said = {"": all_} | {name: plain(f"review.{name}") for name in feedback.VERDICTS}
+    heads = {"run": plain("run"), "verdict": plain("review.verdict"), "author": plain("review.author")}
+    for column, (name, head) in zip(columns, heads.items(), strict=False):
+        column.selectbox(
+            head,
+            options[name],
+            format_func=said.get if name == "verdict" else lambda value: value or all_,
+            key=f"reviews {name}",
+            on_change=state_review.picked,
+            disabled=len(options[name]) == 1,
+        )
+    columns[3].text_input(
+        plain("reviews.find"),
+        key="reviews text",
+        placeholder=plain("reviews.find.hint"),
+        max_chars=state_review.LONGEST,
+        on_change=state_review.picked,
     )
-    text = columns[3].text_input(plain("reviews.find"), key="reviews text", placeholder=plain("reviews.find.hint"))
-    return feedback.filtered(found, run=chosen, verdict=verdict, author=author, text=text)
+    return feedback.filtered(found, **state_review.filters())
 
 
 def answer(kept: pd.DataFrame) -> None:

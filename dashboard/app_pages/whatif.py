@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from dashboard import beside, shared, state, state_whatif, tables, whatif_item
+from dashboard import beside, reactions, shared, state, state_whatif, tables, whatif_item
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core import whatif
@@ -53,7 +53,7 @@ def page(run: Run) -> None:
 def past(run: Run) -> None:
     """The current user's likes, each with what can be done to it."""
     edits, user = state_whatif.edits(run), state_whatif.user()
-    n = len(whatif.likes(run, user))
+    n = len(state_whatif.likes(run, user))
     st.subheader(plain("history"), anchor=False)
     st.markdown(t("whatif.likes", n=n, user=user) + " " + edited(edits))
     search(run)
@@ -124,7 +124,7 @@ def steps(run: Run) -> None:
 
 def editable(run: Run, edits: Edits) -> None:
     """The history as edited, latest first, with a button for each edit in each row."""
-    frame = whatif.history(run, state_whatif.user(), edits)
+    frame = state_whatif.history(run, state_whatif.user())
     if frame.empty:
         st.info(t("whatif.empty"), icon=":material/person_add:")
         return
@@ -142,17 +142,17 @@ def editable(run: Run, edits: Edits) -> None:
         return
     ids, config = tuple(frame["item_id"]), st.column_config
     marks = [*frame[["own", "double"]].itertuples(index=False)]
-    state_of = [plain("whatif.mark.double") * double + plain("whatif.mark.add") * (not own) for own, double in marks]
-    view = frame[["title"]].assign(
-        mark=state_of, remove="✕", renew="↑", double=[plain("whatif.once" if double else "whatif.twice") for _, double in marks]
+    state_of = [plain("whatif.mark.add") * (not own) + plain("whatif.mark.double") * double for own, double in marks]
+    view = frame.assign(title=[said + title for said, title in zip(state_of, frame["title"], strict=True)])[["title"]].assign(
+        remove="✕", renew="↑", double=[plain("whatif.once" if double else "whatif.twice") for _, double in marks]
     )
     buttons = {"remove": state_whatif.REMOVE, "renew": state_whatif.RENEW, "double": state_whatif.DOUBLE}
     if run.known.interactions.time is None:
         del buttons["renew"]  # without times no like is later than another
-    columns = {"title": config.TextColumn(plain("column.title"), width=112), "mark": config.TextColumn("", width=34)}
+    columns = {"title": config.TextColumn(plain("column.title"), width=194)}  # as wide as may be beside the buttons
     columns |= {
         name: config.ButtonColumn(
-            "", width=40, help=plain(f"whatif.{name}.help"), on_click=state_whatif.clicked, args=(key, ids), key=key
+            "", width=32, help=plain(f"whatif.{name}.help"), on_click=state_whatif.clicked, args=(key, ids), key=key
         )
         for name, key in buttons.items()
     }
@@ -169,9 +169,9 @@ def gone(run: Run, edits: Edits) -> None:
     titles = run.dataset.catalog.titles[run.dataset.items.codes(dropped)]
     view = tables.Frame({"title": titles, "back": plain("whatif.back")})
     back = st.column_config.ButtonColumn(
-        "", width=90, on_click=state_whatif.clicked, args=(state_whatif.BACK, dropped), key=state_whatif.BACK
+        "", width=84, on_click=state_whatif.clicked, args=(state_whatif.BACK, dropped), key=state_whatif.BACK
     )
-    whatif_item.table(view, {"title": st.column_config.TextColumn(plain("column.title"), width=170), "back": back}, 5)
+    whatif_item.table(view, {"title": st.column_config.TextColumn(plain("column.title"), width=200), "back": back}, 5)
 
 
 def shortlist(run: Run, edits: Edits) -> None:
@@ -183,8 +183,7 @@ def shortlist(run: Run, edits: Edits) -> None:
         "like": config.ButtonColumn(
             "", width=64, on_click=state_whatif.clicked, args=(state_whatif.LIKE, ids), key=state_whatif.LIKE
         ),
-        "title": config.TextColumn(plain("column.title"), width=130),
-        "tags": config.ListColumn(plain("column.tags"), width=90),
+        "title": config.TextColumn(plain("column.title"), width=220),
     }
     whatif_item.table(frame.assign(like=plain("whatif.like")), columns, 12)
 
@@ -195,9 +194,11 @@ def shortlist(run: Run, edits: Edits) -> None:
 def lists(place: Place, now: Choice) -> None:
     """The list before and after."""
     edits, user = state_whatif.edits(now.run), state_whatif.user()
-    before = state_whatif.person(now.run, user, Edits(), now.hide)  # the run's own history: reactions do not count here
+    before = state_whatif.person(now.run, user, Edits(), now.hide)
     with place:
         st.subheader(plain("whatif.lists", k=now.k), anchor=False)
+        if user:
+            reactions.note(now)
         if not edits:
             st.info(t("whatif.start" if user else "whatif.new.start"), icon=":material/edit:")
             if not user:

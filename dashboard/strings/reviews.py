@@ -40,6 +40,8 @@ EN = {
     "ends with a place to say whether it makes sense.",
     "reviews.nothing": "No verdict matches these filters. Choose *All*, or empty the search.",
     "reviews.gone": "That verdict is about run {name}, or a user or item of it, that is no longer here.",
+    "reviews.note": "The link's filters could not all be used ({value}): no such run, verdict or reviewer is here. "
+    "All verdicts are shown in their place.",
     "reviews.all": "All",
     "reviews.find": "Search",
     "reviews.find.hint": "user, item, title or note",
@@ -115,6 +117,7 @@ ZH: dict[str, str] = {
     "reviews.empty": "还没有评价。请从下面的队列中选一项：每个解释的末尾都可以评价它是否合理。",
     "reviews.nothing": "没有符合筛选条件的评价。请选择 *全部*，或清空搜索。",
     "reviews.gone": "该评价所属的运行 {name}，或其中的用户或物品，已不在这里。",
+    "reviews.note": "链接中的筛选条件无法全部使用（{value}）：这里没有这样的运行、评价或评审人。对应条件改为显示全部评价。",
     "reviews.all": "全部",
     "reviews.find": "搜索",
     "reviews.find.hint": "用户、物品、标题或备注",

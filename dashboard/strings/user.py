@@ -51,7 +51,8 @@ EN = {
     "is left out.",
     "list.rehidden.liked": "They were calibrated and checked on lists that leave out all that was rated; an item that comes "
     "again may be less likely than it says.",
-    "list.not_rehidden": "Here all lists leave out what the run's own do, whatever was chosen for single users.",
+    "list.not_rehidden": "You chose that lists leave out: {chosen}. That is followed on the pages about one user; here the "
+    "lists of all users leave out what the run was tuned and judged with: {own}.",
     "list.left": "Left the list",
     "list.cold": "new item, met by nobody yet",
     "move.same": "same",
@@ -121,7 +122,8 @@ ZH = {
     "list.uncalibrated": "概率是针对学得的权重校准的；权重调整之后，请只当作得分来看。",
     "list.rehidden.met": "概率是在只排除喜欢过的条目的列表上校准和检验的；这里评过分的条目也一并排除。",
     "list.rehidden.liked": "概率是在排除所有评过分的条目的列表上校准和检验的；再次出现的条目，其实际可能性也许低于所示。",
-    "list.not_rehidden": "这里所有列表都按此运行自身的规则排除条目，与您为单个用户所做的选择无关。",
+    "list.not_rehidden": "您选择了列表不显示：{chosen}。该选择只用于单个用户的页面；"
+    "这里所有用户的列表按此运行调优和评测时的规则，不显示：{own}。",
     "list.left": "离开列表的条目",
     "list.cold": "新条目，尚无人接触",
     "move.same": "不变",
