@@ -48,10 +48,10 @@ test compares the two.
 A case is a clone of the repository, a new environment, `pip install` with the extras {extras}, `pip check`, and these tests,
 without those that are slow or need a browser: {tests}.
 
-**Pinned** takes the versions of `constraints.txt`; **oldest** the lowest that `pyproject.toml` allows, with what those need in turn
+**Pinned** takes the versions of `constraints.txt`; **oldest** the lowest that `pyproject.toml` allows, what those need in turn
 left to pip and the tools of the tests pinned; **newest** whatever the index offered on that day.
 
-{fixed} was not varied: it is {torch} in every case, for another build is gigabytes. So its own lower bound is not tested here, and
+{fixed} was not varied: it is {torch} in every case, for another build is gigabytes. So its own lower bound is not tested, and
 transformers and the rest were tested with this one. Optional requirements other than these extras were not varied either.
 
 | Python | versions | came of it | passed | failed | skipped | tests took | installing took | commit, day |
