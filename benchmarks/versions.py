@@ -189,7 +189,8 @@ def tried(case: Case, folder: Path) -> dict[str, Any]:
         return row | {"verdict": "cannot be installed", "why": reason(output), "versions": {}}
     code, output, _ = told([*pip, "check"], cwd=folder)
     row["pip_check"] = "ok" if not code else output.strip()
-    listed = json.loads(told([*pip, "list", "--format", "json"], cwd=folder)[1])
+    printed = told([*pip, "list", "--format", "json"], cwd=folder)[1].splitlines()
+    listed = json.loads(next(line for line in printed if line.startswith("[")))  # beside it there may be warnings
     have = {re.sub(r"[-_.]+", "-", one["name"]).lower(): one["version"] for one in listed}
     names = [*(asked.name for asked in requirements(project)), *TOOLS]
     row["versions"] = {name: have[re.sub(r"[-_.]+", "-", name).lower()] for name in names}
@@ -222,6 +223,11 @@ def merged(old: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any
     order = ("pinned", "oldest", "newest")
     rows = [row for row in old if key(row) != key(new)] + [new]
     return sorted(rows, key=lambda row: (order.index(row["kind"]), Version(row["python"])))
+
+
+def stored() -> dict[str, Any]:
+    """The results so far."""
+    return json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"cases": []}
 
 
 def cell(text: object) -> str:
@@ -272,7 +278,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", metavar="KIND", choices=("pinned", "oldest", "newest"), help="cases of these kinds")
     parser.add_argument("--page", action="store_true", help="only write the page again from the results")
     args = parser.parse_args(argv)
-    result = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"cases": []}
     wanted = [] if args.page else [case for case in cases(args.python) if not args.only or case.kind in args.only]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     pinned = pins((ROOT / "constraints.txt").read_text("utf-8"))
@@ -287,10 +292,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "system": f"{os.uname().sysname} {os.uname().machine}",
             "cpus": os.cpu_count(),
             "declared": {asked.name: str(asked.specifier) for asked in requirements(project)},
-            "cases": merged(result["cases"], row),
+            "cases": merged(stored()["cases"], row),  # read now: another run may have added a case
         }
         RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         PAGE.write_text(page(result), encoding="utf-8")
+    result = stored()
     PAGE.write_text(page(result), encoding="utf-8")
     return int(any(row["verdict"] not in ("works", "not tried") for row in result["cases"]))
 
