@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,7 @@ With which Python, and with which versions of the packages that it needs, Whyrec
 test compares the two.
 
 A case is a clone of the repository, a new environment, `pip install` with the extras {extras}, `pip check`, and these tests,
-without those that are slow or need a browser: {tests}.
+without those that are slow or need a browser: {tests}. "all" is all of these; else the names say which.
 
 **Pinned** takes the versions of `constraints.txt`; **oldest** the lowest that `pyproject.toml` allows, what those need in turn
 left to pip and the tools of the tests pinned; **newest** whatever the index offered on that day.
@@ -54,8 +55,8 @@ left to pip and the tools of the tests pinned; **newest** whatever the index off
 {fixed} was not varied: it is {torch} in every case, for another build is gigabytes. So its own lower bound is not tested, and
 transformers and the rest were tested with this one. Optional requirements other than these extras were not varied either.
 
-| Python | versions | came of it | passed | failed | skipped | tests took | installing took | commit, day |
-|---|---|---|---:|---:|---:|---:|---:|---|
+| Python | versions | came of it | test files | passed | failed | skipped | tests took | commit, day |
+|---|---|---|---|---:|---:|---:|---:|---|
 {cases}
 
 {failures}## What was installed
@@ -173,28 +174,29 @@ def reason(output: str) -> str:
     return next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "no output")
 
 
-def tried(case: Case, folder: Path) -> dict[str, Any]:
-    """Clone, install, check, test. The row of the result."""
+def tried(case: Case, folder: Path, tests: Sequence[str]) -> dict[str, Any]:
+    """Clone, install, check, test. The row of the result. An environment that is in `folder` is taken and brought up to date."""
     source, venv, python = folder / "whyrec", folder / "venv", folder / "venv" / "bin" / "python"
+    shutil.rmtree(source, ignore_errors=True)
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=True)
     project = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["project"]
     allowed = constraints(case.kind, project, pins((source / "constraints.txt").read_text("utf-8")))
     (folder / "allowed.txt").write_text("".join(f"{name}=={version}\n" for name, version in allowed.items()), "utf-8")
-    subprocess.run([case.python, "-m", "venv", str(venv)], check=True)
+    if not python.exists():
+        subprocess.run([case.python, "-m", "venv", str(venv)], check=True)
     pip = [python, "-m", "pip"]
     words = ["install", "--quiet", "-c", folder / "allowed.txt", "-e", f"{source}[{','.join(EXTRAS)}]", *TOOLS]
-    code, output, seconds = told([*pip, *words], cwd=folder)
-    row: dict[str, Any] = {"install_seconds": seconds}
+    code, output, _ = told([*pip, *words], cwd=folder)
     if code:
-        return row | {"verdict": "cannot be installed", "why": reason(output), "versions": {}}
+        return {"verdict": "cannot be installed", "why": reason(output), "versions": {}}
     code, output, _ = told([*pip, "check"], cwd=folder)
-    row["pip_check"] = "ok" if not code else output.strip()
+    row: dict[str, Any] = {"pip_check": "ok" if not code else output.strip(), "tests": list(tests)}
     printed = told([*pip, "list", "--format", "json"], cwd=folder)[1].splitlines()
     listed = json.loads(next(line for line in printed if line.startswith("[")))  # beside it there may be warnings
     have = {re.sub(r"[-_.]+", "-", one["name"]).lower(): one["version"] for one in listed}
     names = [*(asked.name for asked in requirements(project)), *TOOLS]
     row["versions"] = {name: have[re.sub(r"[-_.]+", "-", name).lower()] for name in names}
-    files = [f"tests/test_{name}.py" for name in TESTS]
+    files = [f"tests/test_{name}.py" for name in tests]
     report = folder / "report.xml"
     pytest = ["-m", "pytest", "-m", "not slow and not browser", f"--junitxml={report}", *files]
     code, output, row["test_seconds"] = told([python, *pytest], cwd=source)
@@ -205,13 +207,13 @@ def tried(case: Case, folder: Path) -> dict[str, Any]:
     return row | counts(report) | {"verdict": "works" if not code else "tests fail", "why": None}
 
 
-def run(case: Case, folder: Path) -> dict[str, Any]:
+def run(case: Case, folder: Path, tests: Sequence[str] = TESTS) -> dict[str, Any]:
     version = version_of(case.python)
     row = {"kind": case.kind, "python": version or Path(case.python).name.removeprefix("python")}
     if version is None:
         return row | {"verdict": "not tried", "why": "no such Python on the machine", "versions": {}}
     git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    return row | {"date": time.strftime("%Y-%m-%d", time.gmtime()), "git": git} | tried(case, folder)
+    return row | {"date": time.strftime("%Y-%m-%d", time.gmtime()), "git": git} | tried(case, folder, tests)
 
 
 def merged(old: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
@@ -245,8 +247,10 @@ def line(row: dict[str, Any]) -> str:
     told_ = [came, *(cell(note) for note in notes if note)]
     numbers = [cell(row.get(name)) for name in ("passed", "failed", "skipped")]
     when = f"`{row['git'][:8]}`, {row['date']}" if "git" in row else ""
-    times = [clock(row.get("test_seconds")), clock(row.get("install_seconds"))]
-    return f"| {' | '.join([row['python'], row['kind'], ': '.join(told_), *numbers, *times, when])} |"
+    files = "" if "tests" not in row else "all" if row["tests"] == list(TESTS) else ", ".join(row["tests"])
+    return (
+        f"| {' | '.join([row['python'], row['kind'], ': '.join(told_), files, *numbers, clock(row.get('test_seconds')), when])} |"
+    )
 
 
 def page(result: dict[str, Any]) -> str:
@@ -277,13 +281,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", nargs="+", default=["python3.11", "python3.12", "python3.13"], help="commands or paths")
     parser.add_argument("--only", nargs="+", metavar="KIND", choices=("pinned", "oldest", "newest"), help="cases of these kinds")
     parser.add_argument("--page", action="store_true", help="only write the page again from the results")
+    parser.add_argument(
+        "--tests", nargs="+", default=TESTS, choices=TESTS, metavar="NAME", help="some of the files: tests/test_NAME.py"
+    )
+    parser.add_argument("--folder", type=Path, help="for one case: work here and keep it (default: a temporary folder)")
     args = parser.parse_args(argv)
     wanted = [] if args.page else [case for case in cases(args.python) if not args.only or case.kind in args.only]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     pinned = pins((ROOT / "constraints.txt").read_text("utf-8"))
     for case in wanted:
         with tempfile.TemporaryDirectory(prefix="versions-") as folder:
-            row = run(case, Path(folder))
+            row = run(case, (args.folder or Path(folder)).resolve(), args.tests)
         print(f"Python {row['python']}, {row['kind']}: {row['verdict']} {row['why'] or ''}", flush=True)
         result = {
             "extras": list(EXTRAS),
