@@ -216,15 +216,23 @@ def run(case: Case, folder: Path, tests: Sequence[str] = TESTS) -> dict[str, Any
     return row | {"date": time.strftime("%Y-%m-%d", time.gmtime()), "git": git} | tried(case, folder, tests)
 
 
+def place(row: dict[str, Any]) -> tuple[int, tuple[int, ...]]:
+    """Pinned first, Pythons in order; two rows in one place are the same case."""
+    return ("pinned", "oldest", "newest").index(row["kind"]), Version(row["python"]).release[:2]
+
+
 def merged(old: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
-    """The new row in the place of one of its kind and Python; pinned first, Pythons in order."""
+    """The rows in order, the new one instead of one of its place."""
+    return sorted([*(row for row in old if place(row) != place(new)), new], key=place)
 
-    def key(row: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
-        return row["kind"], Version(row["python"]).release[:2]
 
-    order = ("pinned", "oldest", "newest")
-    rows = [row for row in old if key(row) != key(new)] + [new]
-    return sorted(rows, key=lambda row: (order.index(row["kind"]), Version(row["python"])))
+def with_gaps(rows: list[dict[str, Any]], wanted: Sequence[Case]) -> list[dict[str, Any]]:
+    """The rows, and one that says "not tried" for each case that has none."""
+    for case in wanted:
+        python = version_of(case.python) or Path(case.python).name.removeprefix("python")
+        row = {"kind": case.kind, "python": python, "verdict": "not tried", "why": "not run", "versions": {}}
+        rows = rows if place(row) in map(place, rows) else merged(rows, row)
+    return rows
 
 
 def stored() -> dict[str, Any]:
@@ -300,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "system": f"{os.uname().sysname} {os.uname().machine}",
             "cpus": os.cpu_count(),
             "declared": {asked.name: str(asked.specifier) for asked in requirements(project)},
-            "cases": merged(stored()["cases"], row),  # read now: another run may have added a case
+            "cases": with_gaps(merged(stored()["cases"], row), cases(args.python)),  # read now: another run may have added one
         }
         RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         PAGE.write_text(page(result), encoding="utf-8")

@@ -83,6 +83,18 @@ def test_a_case_that_is_run_again_takes_the_place_of_the_old(script: ModuleType)
     assert len(script.merged(old, {"kind": "oldest", "python": "3.11.7"})) == 3
 
 
+def test_what_was_not_run_is_said(script: ModuleType) -> None:
+    old = [{"kind": "pinned", "python": "3.98.1"}]
+    rows = script.with_gaps(old, script.cases(["python3.98", "python3.99"]))
+    assert [(row["kind"], row["python"]) for row in rows] == [
+        ("pinned", "3.98.1"),
+        ("pinned", "3.99"),
+        ("oldest", "3.98"),
+        ("newest", "3.99"),
+    ]
+    assert [row["verdict"] for row in rows[1:]] == ["not tried"] * 3
+
+
 def test_an_absent_python_is_not_tried(script: ModuleType, tmp_path: Path) -> None:
     cases = script.cases(["python3.99", sys.executable])
     assert [case.kind for case in cases] == ["pinned", "pinned", "oldest", "newest"]
