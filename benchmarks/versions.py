@@ -308,7 +308,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             "system": f"{os.uname().sysname} {os.uname().machine}",
             "cpus": os.cpu_count(),
             "declared": {asked.name: str(asked.specifier) for asked in requirements(project)},
-            "cases": with_gaps(merged(stored()["cases"], row), cases(args.python)),  # read now: another run may have added one
+            "cases": with_gaps(
+                merged(stored()["cases"], row), [] if args.only else cases(args.python)
+            ),  # read now: another run may have added one
         }
         RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         PAGE.write_text(page(result), encoding="utf-8")

@@ -65,6 +65,8 @@ def test_the_page_follows_the_results(script: ModuleType, result: dict[str, Any]
 
 
 def test_no_bound_is_below_what_was_tried(script: ModuleType, result: dict[str, Any]) -> None:
+    if any(row["kind"] == "oldest" and row["verdict"] != "works" for row in result["cases"]):
+        pytest.skip("docs/versions.md: the case `oldest` did not pass all of its tests, so no bound is told from it")
     assert not script.untried(result, PROJECT)
 
 
