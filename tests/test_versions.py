@@ -56,7 +56,13 @@ def test_the_page_is_what_was_measured(script: ModuleType, result: dict[str, Any
 
 def test_the_page_follows_the_results(script: ModuleType, result: dict[str, Any]) -> None:
     other = copy.deepcopy(result)
-    other["cases"][0] |= {"verdict": "tests fail", "failed": 7, "failures": ["tests.test_x::a|b"], "pip_check": "a | <b>"}
+    other["cases"][0] |= {
+        "verdict": "tests fail",
+        "why": None,
+        "failed": 7,
+        "failures": ["tests.test_x::a|b"],
+        "pip_check": "a | <b>",
+    }
     page = script.page(other)
     assert "**tests fail**: pip check: a \\| &lt;b>" in page
     assert "| 7 |" in page
