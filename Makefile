@@ -9,7 +9,7 @@ export GOMP_SPINCOUNT := 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test lint types docs fmt bench audit screenshots notebooks
+.PHONY: help demo install test lint types docs fmt bench audit screenshots notebooks versions
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: .venv/installed-dev  ## run the benchmarks on MovieLens-100K; results are
 
 audit: .venv/installed-dev  ## look for published advisories against the pinned packages, if pip-audit is there
 	$(BIN)/python benchmarks/audit.py
+
+versions: .venv/installed-dev  ## which Pythons and versions work? Needs python3.11 to python3.13 and gigabytes; writes docs/versions.md
+	$(BIN)/python benchmarks/versions.py
 
 screenshots: .venv/installed-dev  ## take the pictures of docs/images from the real dashboard on runs/demo
 	$(BIN)/whyrec demo --no-dashboard
