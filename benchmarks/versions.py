@@ -33,7 +33,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results" / "versions.json", ROOT / "docs" / "versions.md"
 EXTRAS = ("bert", "als")
-TOOLS = ("pytest", "pytest-xdist", "hypothesis")  # what the tests below import besides Whyrec's own requirements
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "ranx")  # what the tests below import besides Whyrec's own requirements
 FIXED = "torch"
 TESTS = ("data", "readers", "splits", "metrics", "scorers", "laws_scorers", "laws_explainers", "laws_metrics", "text", "hybrid")
 TESTS += ("train", "explain", "bert", "cli", "security", "dashboard", "frame")
