@@ -180,8 +180,8 @@ def test_what_a_link_says_is_not_lost_over_a_slow_line(link: str, visit) -> None
     for request in slow:
         request.continue_()
     page.unroute(late)
-    expect(number).to_have_value(expected["k"])
-    expect(weight).to_have_value(expected["weights"].partition("=")[2])
+    expect(number).to_have_value(expected["k"], timeout=PATIENCE)
+    expect(weight).to_have_value(expected["weights"].partition("=")[2], timeout=PATIENCE)
     if "hide" in expected:
         expect(page.get_by_role("radio", name=plain("hide.liked"))).to_be_checked()
     if "reranker" in expected:
