@@ -117,7 +117,7 @@ def weights(choice: Choice) -> None:
         for name in learned.names:
             label, key = plain("blend.share", name=name, share=shares[name]), state.weight_key(run, name)
             with st.container(key=f"weight-{style.slug(name)}"):
-                st.slider(label, low, high, step=step, format="%.2f", key=key, on_change=state.touched)
+                st.slider(label, low, high, state.held(key), step=step, format="%.2f", key=key, on_change=state.touched)
     st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
 
 
@@ -126,16 +126,29 @@ def reranker(now: Choice, rerankers: list[str]) -> None:
     names = {"": plain("rerank.none")} | {name: rerank.get(name).label for name in rerankers}
     left, right = st.columns(2, gap="small", vertical_alignment="bottom")
     left.selectbox(
-        plain("rerank"), list(names), format_func=names.get, key="reranker", help=t("rerank.help"), on_change=state.touched
+        plain("rerank"),
+        list(names),
+        index=list(names).index(state.held("reranker", "")),
+        format_func=names.get,
+        key="reranker",
+        help=t("rerank.help"),
+        on_change=state.touched,
     )
     right.slider(
-        plain("rerank.strength"), 0.0, 1.0, step=0.05, key="strength", disabled=not now.reranker, on_change=state.touched
+        plain("rerank.strength"),
+        0.0,
+        1.0,
+        state.held("strength"),
+        step=0.05,
+        key="strength",
+        disabled=not now.reranker,
+        on_change=state.touched,
     )
 
 
 def length() -> None:
     """K."""
-    st.number_input(plain("k"), 1, state.MOST, key="k", on_change=state.touched)
+    st.number_input(plain("k"), 1, state.MOST, state.held("k", "min"), key="k", on_change=state.touched)
 
 
 def hiding(run: Run) -> None:
@@ -148,6 +161,7 @@ def hiding(run: Run) -> None:
         plain("hide"),
         list(names),
         format_func=names.get,
+        default=state.held("hide"),
         required=True,
         key="hide",
         on_change=state.touched,

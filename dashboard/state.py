@@ -11,6 +11,7 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import numpy as np
@@ -254,6 +255,17 @@ def reranking() -> tuple[str, float]:
     """Re-ranker and strength as chosen; a strength of 0 is none."""
     name, strength = st.session_state.get("reranker", ""), float(st.session_state.get("strength", 0.0))
     return (name, strength) if name and strength > 0 else ("", 0.0)
+
+
+def held(key: str, otherwise: Any = None) -> Any:
+    """What a widget begins with. `otherwise` where the session has set its value in this very run: that goes to the browser.
+
+    In a run of a fragment nobody has. A browser that had not drawn the widget yet has forgotten what was set before, and would
+    begin, and answer, with the first value that the widget can have.
+    """
+    now = get_script_run_ctx(suppress_warning=True)
+    told = now is None or now.session_state.is_new_state_value(key)
+    return otherwise if told else st.session_state.get(key, otherwise)
 
 
 def note(kind: str, text: str) -> None:

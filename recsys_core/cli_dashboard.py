@@ -9,6 +9,8 @@ import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_module
+from typing import NoReturn
 
 from recsys_core import limits
 from recsys_core.cli_help import Add
@@ -70,7 +72,7 @@ def check_login(file: Path) -> None:
 
 
 def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
-    """Replace this process by the Streamlit server of the installed dashboard."""
+    """This process becomes the Streamlit server of the installed dashboard, and does not come back."""
     found = find_spec("dashboard")
     if found is None or not found.submodule_search_locations:
         raise UserError("the dashboard package is not installed; install whyrec again")
@@ -107,4 +109,13 @@ def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
     options |= {"secrets.files": str(login.resolve())} if login else {}
     print(f"dashboard on http://{args.address}:{args.port}{'/' if base else ''}{base} (stop with Ctrl-C)", flush=True)
     flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(app), *flags])
+    become(["run", str(app), *flags])
+
+
+def become(command: list[str]) -> NoReturn:
+    """Run `streamlit COMMAND` in this process: what the check of the run imported need not be imported a second time."""
+    if "torch" in sys.modules:  # after a training: a fresh process is smaller than what is left here
+        os.execv(sys.executable, [sys.executable, "-m", "streamlit", *command])
+    sys.argv = ["streamlit", *command]
+    run_module("streamlit", run_name="__main__", alter_sys=True)
+    raise SystemExit(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from conftest import TINY
@@ -139,6 +140,55 @@ def test_a_like_is_removed_and_undone(visit) -> None:
     here.settled()
     here.page.wait_for_timeout(700)
     assert here.page.locator(CELLS).all_text_contents() == before
+
+
+LATE = {
+    "/?user=u02&k=7&weights=popularity%3D0.2&hide=liked": "NumberInput|ButtonGroup",
+    "/lab?user=u02&k=7&weights=popularity%3D0.2&reranker=mmr&strength=0.65": "Slider|Selectbox",
+    "/whatif?user=u02&k=7&weights=popularity%3D0.2&view=new": "Slider|ButtonGroup",
+}
+
+
+@pytest.mark.parametrize("link", LATE)
+def test_what_a_link_says_is_not_lost_over_a_slow_line(link: str, visit) -> None:
+    """What draws some of the widgets comes late; meanwhile another one, drawn already, is moved."""
+    from playwright.sync_api import expect
+
+    here = visit("/definitions")
+    page, home, late, slow = (
+        here.page,
+        here.page.url.removesuffix("/definitions"),
+        re.compile(rf"/({LATE[link]})\.[\w-]+\.js"),
+        [],
+    )
+    weight = page.locator(".st-key-weight-popularity input[type=range]")
+    number = page.locator("[data-testid=stSidebar] [data-testid=stNumberInput] input")
+    page.route(late, lambda request: slow.append(request))
+    page.goto(home + link)
+    here.idle()
+    if "NumberInput" in LATE[link]:
+        weight.press("ArrowRight")
+        moved = {"weights": "popularity=0.24"}
+    else:
+        number.fill("8")
+        number.press("Enter")
+        moved = {"k": "8"}
+    expected = dict(parse_qsl(link.partition("?")[2])) | {"run": "tiny"} | moved
+    page.wait_for_url(lambda url: dict(parse_qsl(urlsplit(url).query)) == expected)
+    here.idle()
+    assert slow
+    for request in slow:
+        request.continue_()
+    page.unroute(late)
+    expect(number).to_have_value(expected["k"], timeout=PATIENCE)
+    expect(weight).to_have_value(expected["weights"].partition("=")[2], timeout=PATIENCE)
+    if "hide" in expected:
+        expect(page.get_by_role("radio", name=plain("hide.liked"))).to_be_checked()
+    if "reranker" in expected:
+        expect(page.get_by_role("combobox", name=plain("rerank")).first).to_have_value(re.compile("MMR"))
+        expect(page.locator("[data-testid=stSidebar] input[type=range]").last).to_have_value("0.65")
+    here.idle()
+    assert dict(parse_qsl(urlsplit(page.url).query)) == expected
 
 
 def test_data_are_uploaded_checked_and_trained(visit) -> None:

@@ -20,9 +20,7 @@ PICKS = 5  # likes with which somebody new is known well enough for a first list
 
 
 def page(run: Run) -> None:
-    now = state.choice(run)
     state_whatif.begin(run)
-    state_whatif.to_url(now)
     st.title(t("whatif.title"), anchor=False)
     if text := state_whatif.note():
         st.info(text, icon=":material/link_off:")
@@ -42,9 +40,14 @@ def page(run: Run) -> None:
         {"history": past, "new": somebody, "item": whatif_item.form}[state_whatif.view()](run)
     with right:
         place = st.container(gap="small")
-    draw = whatif_item.answer if state_whatif.view() == "item" else lists
     with st.sidebar:
-        shared.blend(run, lambda choice: draw(place, choice))
+        shared.blend(run, partial(answer, place))
+
+
+def answer(place: Place, now: Choice) -> None:
+    """What the edits or the new item come to; the link follows the sliders too."""
+    state_whatif.to_url(now)
+    (whatif_item.answer if state_whatif.view() == "item" else lists)(place, now)
 
 
 # What is edited.

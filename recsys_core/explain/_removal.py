@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from recsys_core.explain._ranks import Floats, Ints, trimmed, turns
 from recsys_core.explain.subject import Subject, shares
@@ -168,6 +167,8 @@ def fewer(field: Rivals, size: int, k: int) -> tuple[tuple[int, ...] | None, boo
     (None, True): there is no such set, by branch and bound over all of them. Not settled: the search was cut off, or candidates
     that were left out could matter.
     """
+    from scipy.optimize import Bounds, LinearConstraint, milp  # as long to import as numpy, and no first page needs it
+
     near = field.sizes <= size  # a rival that needs more is not ahead, whatever the set
     pull, needed = field.pull[:, near], (field.gaps - field.slack)[near]
     n, r = pull.shape
