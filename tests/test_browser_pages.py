@@ -14,7 +14,7 @@ from dashboard.strings import TEXT, plain
 
 PATHS = {screen.name: "" if screen.first else screen.name for screen in SCREENS}
 FIELDS = re.compile(r"/(Selectbox|Multiselect|NumberInput|Checkbox)\.\w+\.js")
-REMOVE = (166, 52)  # pixels from the corner of the edited history to the button in its first row
+REMOVE = (210, 52)  # pixels from the corner of the edited history to the button in its first row
 CELLS = "[data-testid=stDataFrame] canvas [role=gridcell]"
 pytestmark = pytest.mark.browser
 

@@ -106,7 +106,8 @@ def test_search_adds_and_undo_takes_one_step_back(page, tiny_run: Run) -> None:
         ran(app).selectbox(key="whatif match").set_value(item)
         assert asked(ran(app), "add") == ",".join(steps[: n + 1])
         assert app.text_input(key="whatif query").value == ""
-    assert table(app, "remove")["title"].tolist()[:2] == [titles[i] for i in steps[::-1]]
+    mark = strings.plain("whatif.mark.add")
+    assert table(app, "remove")["title"].tolist()[:2] == [mark + titles[i] for i in steps[::-1]]
     assert asked(press(app, "whatif reset"), "add") == ""
     assert asked(press(app, "whatif undo"), "add") == ",".join(steps)
     assert asked(press(app, "whatif undo"), "add") == steps[0]
