@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audit import pins
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -97,10 +98,6 @@ def lowest(asked: Requirement) -> str:
     if len(found) != 1:
         raise ValueError(f"pyproject.toml, {asked}: give one lower bound, {asked.name}>=VERSION")
     return found[0]
-
-
-def pins(text: str) -> dict[str, str]:
-    return dict(line.strip().split("==") for line in text.splitlines() if "==" in line and not line.startswith("#"))
 
 
 def constraints(kind: str, project: dict[str, Any], pinned: dict[str, str]) -> dict[str, str]:

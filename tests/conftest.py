@@ -73,9 +73,8 @@ def visit(browser, address: str) -> Iterator:
 
     yield go
     for one in visits:
-        if one.page.is_closed():
-            continue
-        print(f"{one.page.url} as it was left:\n{one.page.locator('body').inner_text()}")  # pytest shows it if the test failed
+        if not one.page.is_closed():  # pytest shows this if the test failed
+            print(f"{one.page.url} as it was left:\n{one.page.locator('body').inner_text()}")
         one.context.close()
         assert not one.errors
 

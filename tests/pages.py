@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import itertools
 import json
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -147,3 +151,15 @@ def furnish(folder: Path) -> None:
         folder / "users.csv", index=False
     )
     shutil.copytree(ROOT / "configs", folder / "configs")
+
+
+def benchmark(name: str) -> ModuleType:
+    """A script of benchmarks/, imported, as it finds its neighbours there when it is run."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    with mock.patch.object(sys, "path", [str(ROOT / "benchmarks"), *sys.path]):
+        spec.loader.exec_module(module)
+    return module
