@@ -287,9 +287,13 @@ def forget() -> None:
 
 
 def afresh(work: Callable[[], Any]) -> tuple[Any, float]:
-    """The result and CPU seconds, with no text remembered."""
-    forget()
-    return cpu(work)
+    """The result and CPU seconds, with no text remembered; the better of two, as what else runs on a machine only adds."""
+    found, seconds = None, np.inf
+    for _ in range(2):
+        forget()
+        found, spent = cpu(work)
+        seconds = min(seconds, spent)
+    return found, seconds
 
 
 def one_text(game: Game, words: str, logit: Callable[[Any], NDArray[np.float64]]) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def of_pair(
         "title": plain(asked, title=first.title, user=first.user, rank=first.rank),
         "facts": facts,
         "sentence": first.sentence,
-        "text": about.catalog.texts[about.item],
+        "text": about.catalog.text(about.item),
         "notes": [f"{name}: {told}" for name, (told, frame) in changes.items() if not len(frame)],
         "extra": extra,
     }

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_questions import hybrid, subject, world
 
-from recsys_core.data import Dataset
+from recsys_core.data import Catalog, Dataset
 from recsys_core.errors import UserError
 from recsys_core.explain import questions
 from recsys_core.explain.explainers import attribute
+from recsys_core.explain.questions.attributes import common_to_all
 from recsys_core.explain.sentence import Clause, Sentence, languages, sentence, tell
 from recsys_core.explain.subject import Subject
 from recsys_core.hybrid import Hybrid
@@ -134,3 +136,12 @@ def test_what_most_items_have_is_not_named(data: Dataset, model: Hybrid) -> None
 def test_an_unknown_language_is_named(data: Dataset, model: Hybrid) -> None:
     with pytest.raises(UserError, match=r"unknown language 'fr'; known: en, zh"):
         sentence(subject(data, model, 3, 4), language="fr")
+
+
+def test_common_is_what_more_than_half_of_the_items_have() -> None:
+    frame = pd.DataFrame({"title": list("abcd"), "text": "", "year": [("1994",), ("1999", "1990"), ("1990s",), ("2001",)],
+                          "genres": [("Crime",), (), ("Crime", "Drama"), ("War",)]})  # fmt: skip
+    catalog = Catalog(frame)
+    assert common_to_all(catalog, "year: 1990s")
+    assert not any(common_to_all(catalog, name) for name in ("year: 1994", "year: 2000s", "genres: Crime", "genres: Noir"))
+    assert common_to_all(catalog, "genres: Crime", most=0.4)

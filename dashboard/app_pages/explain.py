@@ -259,7 +259,7 @@ def words(now: Choice, why: Why) -> None:
     if found is None:
         return
     st.text(report.answer_line(found))
-    st.html(charts.highlighted(found, why.about.catalog.texts[why.about.item]))
+    st.html(charts.highlighted(found, why.about.catalog.text(why.about.item)))
     st.plotly_chart(charts.bars(found, 10), config=STILL, key="words", alt=plain("why.words"))
     st.caption(report.sum_line(found, True))
     twin(found, "words")

@@ -87,9 +87,9 @@ def explain_subject(
     """`explain` of a subject, which need not be of a person in the data."""
     found = answer(run, about, question, method, budget or Budget(), seed, progress, refresh=refresh)
     credit = found if question == "history" else None
-    told = sentence(about, credit, language).text
+    told = sentence(about, credit, language)
     facts = {"user": user, "item": str(about.items.ids[about.item]), "title": str(about.catalog.titles[about.item])}
-    return explainers.named(found, **facts, sentence=told, rank=int(rank_of(about)[0]))
+    return explainers.named(found, **facts, sentence=told.text, rank=told.rank or int(rank_of(about)[0]))
 
 
 def answer(
@@ -120,7 +120,7 @@ def answer(
 def _file(run: Run, about: Subject, question: str, method: str, budget: Budget, seed: int) -> Path:
     """Where an explanation is kept: in a folder of its history, named by everything its numbers depend on."""
     past = about.history
-    asked = [about.catalog.texts[about.item], about.item, question, method, budget.evaluations, seed]
+    asked = [about.catalog.text(about.item), about.item, question, method, budget.evaluations, seed]
     key = hashlib.sha256(json.dumps([run.manifest["files"], *asked]).encode())
     for array in (past.items, past.values, past.ages, past.full_sizes, about.hidden.items, about.weights, about.shares.z):
         key.update(np.ascontiguousarray(array).tobytes())

@@ -69,6 +69,11 @@ class Sentence:
     text: str
     clauses: tuple[Clause, ...]
 
+    @property
+    def rank(self) -> int:
+        """The item's rank that a clause tells, 0 = no clause tells it."""
+        return next((c.before for c in self.clauses if c.before), 0)
+
 
 def languages() -> list[str]:
     return list(WORDS)

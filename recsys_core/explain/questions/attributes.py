@@ -78,12 +78,9 @@ def common_ground(catalog: Catalog, item: int, past: NDArray[np.int32]) -> tuple
 def common_to_all(catalog: Catalog, name: str, most: float = 0.5) -> bool:
     """Whether more than `most` of the items have the value, "attribute: value"."""
     attribute, _, value = name.partition(": ")
-    left = most * len(catalog)  # how many more may have it
-    for row in catalog.frame[attribute]:
-        left -= any(_named(v) == value for v in row)
-        if left < 0:
-            return True
-    return False
+    spelled = {value, *(f"{value[:3]}{n}" for n in range(10))}  # a decade is any of its years
+    spelled = {v for v in spelled if _named(v) == value}
+    return sum(not spelled.isdisjoint(row) for row in catalog.frame[attribute]) > most * len(catalog)
 
 
 def _named(value: object) -> str:

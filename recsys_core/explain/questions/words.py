@@ -44,7 +44,7 @@ def outline(subject: Subject) -> Game:
     """The game of `ask` without its values, which tells which explainers can meet it; no encoder is loaded. Raises as `ask`."""
     readers = text_readers(subject)
     name = subject.items.ids[subject.item]
-    text = str(subject.catalog.frame["text"].iloc[subject.item])
+    text = subject.catalog.text(subject.item)
     spans = [m.span() for m in WORD.finditer(text)][:MOST]
     if not spans:
         raise UserError(f"item {name} has no words; ask about components or history instead")
@@ -84,7 +84,7 @@ class Variants:
 
     @classmethod
     def of(cls, subject: Subject, reader: TextReader) -> Variants:
-        text = subject.catalog.texts[subject.item]
+        text = subject.catalog.text(subject.item)
         spans = [m.span() for m in WORD.finditer(text)][:MOST]
         title = str(subject.catalog.titles[subject.item])
         return cls(text, title, spans, reader.masks_for([text[a:b] for a, b in spans]))
