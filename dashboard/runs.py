@@ -97,6 +97,11 @@ def open_run(path: Path) -> Run:
     return _run(str(path), stamp(path))
 
 
+def first_user(run: Run) -> str:
+    """Who is shown where nobody is asked for: the longest history."""
+    return str(run.dataset.users.ids[int(run.histories.lengths.argmax() if len(run.histories) else 0)])
+
+
 def history(run: Run, user: str) -> tuple[pd.DataFrame, int]:
     return _history(str(run.path), stamp(run.path), user)
 

@@ -153,7 +153,7 @@ def _begin_user(run: Run, asked: str | None) -> None:
     if wanted is not None and run.dataset.users.find([wanted])[0] >= 0:
         st.session_state["user"] = wanted
         return
-    st.session_state["user"] = str(run.dataset.users.ids[int(run.histories.lengths.argmax() if len(run.histories) else 0)])
+    st.session_state["user"] = runs.first_user(run)
     if wanted is not None:
         note("user", t("note.user", name=wanted, used=st.session_state["user"]))
 

@@ -7,9 +7,11 @@ import os
 import re
 import sys
 import tomllib
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from runpy import run_module
+from threading import Thread
 from typing import NoReturn
 
 from recsys_core import limits
@@ -109,13 +111,17 @@ def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
     options |= {"secrets.files": str(login.resolve())} if login else {}
     print(f"dashboard on http://{args.address}:{args.port}{'/' if base else ''}{base} (stop with Ctrl-C)", flush=True)
     flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-    become(["run", str(app), *flags])
+    become(["run", str(app), *flags], args.port)
 
 
-def become(command: list[str]) -> NoReturn:
-    """Run `streamlit COMMAND` in this process: what the check of the run imported need not be imported a second time."""
+def become(command: list[str], port: int) -> NoReturn:
+    """Run `streamlit COMMAND` in this process: what the check of the run imported need not be imported a second time.
+
+    What the first page needs beyond that is loaded once the server listens on the port.
+    """
     if "torch" in sys.modules:  # after a training: a fresh process is smaller than what is left here
         os.execv(sys.executable, [sys.executable, "-m", "streamlit", *command])
+    Thread(target=lambda: import_module("dashboard.ahead").load(port), daemon=True).start()
     sys.argv = ["streamlit", *command]
     run_module("streamlit", run_name="__main__", alter_sys=True)
     raise SystemExit(0)

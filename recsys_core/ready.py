@@ -7,6 +7,7 @@ from pathlib import Path
 
 from recsys_core.config import Settings
 from recsys_core.data import Dataset
+from recsys_core.errors import UserError
 from recsys_core.evaluate import evaluate
 from recsys_core.fetch import KNOWN, LICENCE, fetch
 from recsys_core.overview import judged
@@ -30,19 +31,35 @@ def data(folder: str | Path, say: Say = print) -> Dataset:
     return load_dataset(folder)
 
 
-def run(folder: str | Path, out: str | Path, settings: Settings | None = None, say: Say = print) -> Run:
-    """The run `out`, trained on the data in `folder` and judged on its test part once, unless it is there; an interrupted
-    training is taken up.
+def run(source: str | Path | Dataset, out: str | Path, settings: Settings | None = None, say: Say = print) -> Run:
+    """The run `out`, trained on a data set or a folder of one and judged on its test part once, unless it is there; an
+    interrupted training is taken up.
 
-    Raises UserError as `train`, `evaluate` and `data` do.
+    Raises UserError as `train`, `evaluate` and `data` do, and if the run that is there was trained on other data.
     """
     out = Path(out)
-    if not out.exists():
-        train(data(folder, say), settings or Settings(), out, resume=begun(out), say=say)
-    found = Run.load(out)
+    if out.exists():
+        found = Run.load(out)
+        _same_data(source, found)
+    else:
+        train(
+            source if isinstance(source, Dataset) else data(source, say), settings or Settings(), out, resume=begun(out), say=say
+        )
+        found = Run.load(out)
     if judged(found) is None:
         report = evaluate(found, k=found.settings.k)
         report.save(found)
         hybrid = report.rows.query("model == 'hybrid' and metric == 'ndcg' and segment == 'all'").iloc[0]
         say("test: hybrid NDCG@{k} {mean:.4f} [{low:.4f}, {high:.4f}]; {n:,} users".format(**hybrid))
     return found
+
+
+def _same_data(source: str | Path | Dataset, found: Run) -> None:
+    """Raises UserError if the run is of other data than the source, where that can be read, now is."""
+    if not isinstance(source, Dataset):
+        if not Path(source).exists():
+            return
+        source = load_dataset(source)
+    if source.fingerprint != found.manifest["fingerprint"]:
+        fix = f"name another run, or remove {found.path}"
+        raise UserError(f"{found.path}: the run that is there was trained on other data than {source.name} now is; {fix}")

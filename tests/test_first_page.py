@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import APP
@@ -26,6 +27,39 @@ first = [name for name in {HEAVY!r} if name in sys.modules]
 import scipy.optimize
 print((first, [name for name in {HEAVY!r} if name in sys.modules]))
 """
+AHEAD = f"""
+import json, socket, sys
+from pathlib import Path
+from streamlit.testing.v1 import AppTest
+from dashboard import ahead
+ahead.SECONDS = 0.1
+with socket.create_server(("127.0.0.1", 0)) as another:
+    assert not ahead.serves(another.getsockname()[1])
+ahead.serves = lambda port: True
+ahead.load(0)
+from recsys_core.run import Run
+loads, load, known = [], Run.load.__func__, set(sys.modules)
+Run.load = classmethod(lambda cls, path: loads.append(str(path)) or load(cls, path))
+app = AppTest.from_file({str(APP)!r}, default_timeout=120).run()
+assert not app.exception and not app.error and app.title, app
+ours = [m for m in set(sys.modules) - known if m.startswith(("dashboard.", "recsys_core.", "plotly.", "scipy."))]
+print(json.dumps((loads, sorted(ours))))
+"""
+
+
+def test_first_page_is_loaded_ahead(tiny_run: Run, tmp_path: Path) -> None:
+    """When the page is asked for, the run is open and nothing of it is left to import; without a run nothing is raised."""
+    there = {**os.environ, "WHYREC_RUNS": str(tiny_run.path.parent), "WHYREC_RUN": tiny_run.path.name}
+
+    def left(script: str, env: dict[str, str]) -> list[list[str]]:
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT, env=env)
+        return ast.literal_eval(done.stdout.splitlines()[-1])
+
+    assert left(AHEAD, there) == [[], []]
+    loads, modules = left(AHEAD.replace("ahead.load(0)", ""), there)
+    assert loads == [str(tiny_run.path)]
+    assert {"dashboard.runs", "dashboard.charts"} <= set(modules)
+    assert left(AHEAD, there | {"WHYREC_RUNS": str(tmp_path), "WHYREC_RUN": "gone"})[0] == []
 
 
 def test_first_page_imports_nothing_heavy(tiny_run: Run) -> None:
@@ -39,16 +73,17 @@ def test_first_page_imports_nothing_heavy(tiny_run: Run) -> None:
 def test_server_is_the_process_that_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second process would import numpy, pandas and scipy again; only after a training is a fresh one smaller."""
     did: list[object] = []
+    monkeypatch.setattr(cli_dashboard, "Thread", lambda **how: SimpleNamespace(start=lambda: None))
     monkeypatch.setattr(sys, "argv", ["whyrec", "dashboard"])
     monkeypatch.setattr(cli_dashboard, "run_module", lambda name, **how: did.append((name, sys.argv[1:], how["alter_sys"])))
     monkeypatch.setattr(cli_dashboard.os, "execv", lambda path, words: did.append(words[1:]))
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     with pytest.raises(SystemExit):
-        cli_dashboard.become(["run", "a.py"])
+        cli_dashboard.become(["run", "a.py"], 0)
     assert did == [("streamlit", ["run", "a.py"], True)]
     monkeypatch.setitem(sys.modules, "torch", sys)
     with pytest.raises(SystemExit):
-        cli_dashboard.become(["run", "a.py"])
+        cli_dashboard.become(["run", "a.py"], 0)
     assert did[1] == ["-m", "streamlit", "run", "a.py"]
 
 

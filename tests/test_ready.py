@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import QUICK, TINY
 
@@ -24,6 +26,12 @@ def test_a_run_is_trained_and_judged_once(tmp_path: Path) -> None:
     assert (again.path / "manifest.json").stat().st_mtime_ns == made
     assert times_opened(again) == 1
     assert len(said) == n
+    data = load_dataset(TINY)
+    for source in (TINY, data):
+        assert ready.run(source, tmp_path / "demo", QUICK, said.append).path == first.path
+    other = replace(data, interactions=data.interactions[np.arange(len(data.interactions) - 1)], name="other")
+    with pytest.raises(UserError, match=r"demo: the run that is there was trained on other data than other now is; name another"):
+        ready.run(other, tmp_path / "demo", QUICK, said.append)
 
 
 def test_an_interrupted_training_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
