@@ -22,7 +22,7 @@ from recsys_core.data import Histories
 from recsys_core.errors import UserError
 from recsys_core.evaluate import terciles, text_vectors
 from recsys_core.hybrid import Blend
-from recsys_core.ranking import turns
+from recsys_core.ranking import check_k, turns
 from recsys_core.rerank import plain_order
 from recsys_core.resampling import Draws
 from recsys_core.run import Run
@@ -247,8 +247,7 @@ def measure(
         UserError: k below 1, an unknown component or re-ranker, a strength outside 0-1, or a feature that the run lacks.
     """
     known = source if isinstance(source, Analytics) else Analytics.of(source)
-    if k < 1:
-        raise UserError(f"k must be 1 or more, not {k}")
+    check_k(k)
     if by not in ("", "attributes", "text"):
         raise UserError(f"likeness must be by 'attributes' or 'text', not {by!r}")
     chosen = known.blend_of(blend)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import socket
 import sys
 import tomllib
 from importlib import import_module
@@ -74,7 +75,16 @@ def check_login(file: Path) -> None:
 
 
 def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
-    """This process becomes the Streamlit server of the installed dashboard, and does not come back."""
+    """This process becomes the Streamlit server of the installed dashboard, and does not come back.
+
+    Raises UserError if nothing can listen there.
+    """
+    if not 1 <= args.port <= 65535:
+        raise UserError(f"--port {args.port}: a port is a number from 1 to 65535")
+    try:
+        socket.getaddrinfo(args.address, args.port)
+    except (OSError, UnicodeError):
+        raise UserError(f"--address {args.address}: no interface of that name; 127.0.0.1 is this machine alone") from None
     found = find_spec("dashboard")
     if found is None or not found.submodule_search_locations:
         raise UserError("the dashboard package is not installed; install whyrec again")

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recsys_core import scorers, splits
+from recsys_core import limits, scorers, splits
 from recsys_core.errors import UserError, unknown
 from recsys_core.readers._border import content
 
-MOST_K = 10_000
 DEVICE = r"auto|cpu|mps|cuda(:\d{1,2})?"
 MOST = 2**63 - 1  # of a whole number, which arrays must hold
 
@@ -69,8 +68,8 @@ class Settings:
                 raise unknown(key, value, known)
         if min(self.k, self.tune_users, self.search_users) < 1:
             raise UserError("k, tune_users and search_users must be 1 or more")
-        if self.k > MOST_K:
-            raise UserError(f"k = {self.k} is more than {MOST_K:,}; nobody reads so long a list, set it lower")
+        if self.k > limits.MOST_K:
+            raise UserError(f"k = {self.k} is more than {limits.MOST_K:,}; nobody reads so long a list, set it lower")
         if self.seed < 0:
             raise UserError(f"seed = {self.seed} is negative; use 0 or more")
         if not re.fullmatch(DEVICE, self.device):

@@ -20,7 +20,7 @@ from recsys_core.data import Histories, Interactions
 from recsys_core.errors import UserError, unknown
 from recsys_core.hybrid import Blend, load_blend, sigmoid
 from recsys_core.opened import TABLES, count_opening, times_opened
-from recsys_core.ranking import hide, marked, top_k
+from recsys_core.ranking import check_k, hide, marked, top_k
 from recsys_core.run import Run
 from recsys_core.scorers import scorer_class
 from recsys_core.scorers.base import Scorer, Scores
@@ -148,8 +148,9 @@ def evaluate(
         segments: columns of the user table, or "activity" (terciles of the number of known likes).
 
     Raises:
-        UserError: an unknown segment, or no judged user.
+        UserError: k that no list can have, an unknown segment, or no judged user.
     """
+    check_k(k)
     truth = run.dataset.subset(run.split.rows(TEST)).histories() if test is None else _truth(run, test)
     users = np.flatnonzero(truth.lengths > 0)
     if len(users) == 0:
@@ -204,6 +205,7 @@ def compare(runs: Sequence[Run], *, k: int) -> pd.DataFrame:
     Users are matched by id; `test_opened` is how often each run's test set has been opened, this time counted. Raises UserError
     unless all runs judge the same test likes of the same data.
     """
+    check_k(k)
     first = runs[0]
     for run in runs:
         times_opened(run)  # a count that cannot be read is told before any is raised

@@ -47,8 +47,8 @@ class Blend:
         for name, value in weights.items():
             if name not in self.names:
                 raise unknown("component", name, self.names)
-            if not np.isfinite(value):
-                raise UserError(f"weight of {name!r} must be a finite number, not {value}")
+            if not abs(value) < 1e32:  # scores are single precision
+                raise UserError(f"weight of {name!r} must be a finite number below 1e32, not {value}")
         return replace(self, weights=tuple(float(weights.get(n, w)) for n, w in zip(self.names, self.weights, strict=True)))
 
     def with_constants(self, other: Blend) -> Blend:

@@ -12,3 +12,4 @@ VALUES = 500_000_000  # cells of a Parquet file, entries of lists each for itsel
 LETTERS = 1_000_000  # of a cell
 ID_LETTERS = 1_000
 UPLOAD_MB = 200  # megabytes of a file that is uploaded on the page Data
+MOST_K = 10_000  # items of a list

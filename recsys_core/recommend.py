@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from recsys_core import show
 from recsys_core.data import Histories
-from recsys_core.errors import UserError
 from recsys_core.hybrid import Hybrid, sigmoid
-from recsys_core.ranking import hide, top_k
+from recsys_core.ranking import check_k, hide, top_k
 from recsys_core.scorers.base import Scores
 
 if TYPE_CHECKING:
@@ -79,8 +78,7 @@ class Recommendations:
 
 def recommend(model: Hybrid, histories: Histories, hidden: Histories, *, k: int) -> Recommendations:
     """The k best items of each row that are not in `hidden` (same rows). Raises UserError if k < 1."""
-    if k < 1:
-        raise UserError(f"k must be 1 or more, not {k}")
+    check_k(k)
     blocks = []
     for rows, block in histories.blocks(256):
         z = model.z(block, hidden=hidden[rows])

@@ -121,6 +121,32 @@ def test_bad_users_weights_and_k_are_named(run: Path, capsys: pytest.CaptureFixt
     assert "k must be 1 or more" in refused(capsys, *start, "--users", "u01", "--k", "0")
     assert "either --users" in refused(capsys, *start)
     assert "unknown segment" in refused(capsys, "evaluate", "--run", str(run), "--segments", "gendre")
+    for command in (["evaluate", "--run"], ["compare", "--runs", str(run)]):
+        assert "k must be 1 or more, not -2" in refused(capsys, *command, str(run), "--k", "-2")
+    for k in ("10001", "3000000000", "9" * 25):
+        assert f"k = {k} is more than 10,000" in refused(capsys, *start, "--users", "u01", "--k", k)
+    for weight in ("1e32", "1e300", "-1e39", "inf", "nan"):
+        told = refused(capsys, *start, "--users", "u01", "--weights", f"ease={weight}")
+        assert "weight of 'ease' must be a finite number below 1e32" in told
+    why = ["explain", "--run", str(run), "--seed", "-1"]
+    assert "seed = -1 is negative" in refused(capsys, *why, "--user", "u01", "--item", "s1", "--method", "shap")
+    assert "seed = -1 is negative" in refused(capsys, *why, "--scoreboard", "--users", "1")
+
+
+@pytest.mark.parametrize(
+    ("option", "fix"),
+    [
+        (("--port", "0"), "from 1 to 65535"),
+        (("--port", "-1"), "from 1 to 65535"),
+        (("--port", "99999999"), "from 1 to 65535"),
+        (("--address", "$(x)"), "no interface of that name"),
+    ],
+)
+def test_where_nothing_can_listen(
+    option: tuple[str, str], fix: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("recsys_core.cli_dashboard.become", lambda *_: pytest.fail("a server starts"))
+    assert fix in refused(capsys, "dashboard", "--run", str(run), *option)
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 
 from recsys_core.cli import main
 from recsys_core.errors import UserError
-from recsys_core.explain.answer import explain, subject
+from recsys_core.explain import explainers
+from recsys_core.explain.answer import explain, explain_subject, subject
 from recsys_core.explain.batch import COLUMNS, explain_list, explain_pairs
+from recsys_core.explain.foreign import TableRow, beside
 from recsys_core.explain.game import Budget
 from recsys_core.recommend import recommend_users
 from recsys_core.run import Run
@@ -107,6 +110,24 @@ def test_what_was_sampled_is_kept_and_read_back(
     for file in files:
         file.write_text("{", encoding="utf-8")
     assert not explain(tiny_run, *pair, method="lime", budget=Budget(50)).cached  # a damaged file is made again
+
+
+def test_models_that_are_brought_are_never_taken_for_each_other(tiny_run: Run, pair: tuple[str, str], tmp_path: Path) -> None:
+    """Two tables of one score for the item: under one key the second would be told what was found of the first."""
+    about = subject(tiny_run, *pair)
+    for name in ("one", "two"):
+        scorer = TableRow(np.arange(len(tiny_run.dataset.items), dtype=np.float32))
+        model = beside(tiny_run.model, name, scorer, tiny_run.histories, 0.5)
+        told = explain_subject(tiny_run, replace(about, model=model), question="components", method="shap")
+        assert name in told.players
+        assert not told.cached
+    assert not (tmp_path / "cache" / "explanations").exists()
+
+
+def test_no_sentence_is_made_of_a_floor(tiny_run: Run, pair: tuple[str, str]) -> None:
+    exact = explain(tiny_run, *pair).sentence
+    for floor in explainers.FLOORS:
+        assert explain(tiny_run, *pair, method=floor).sentence == exact
 
 
 def test_closed_forms_need_no_cache(tiny_run: Run, pair: tuple[str, str], tmp_path: Path) -> None:

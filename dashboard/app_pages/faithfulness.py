@@ -8,7 +8,8 @@ import streamlit as st
 from dashboard import faithfulness_charts, overview_charts, shared, state, state_faithfulness
 from dashboard.strings import plain, t
 from recsys_core.explain import faithfulness
-from recsys_core.explain.faithfulness import COSTS, FLOORS, HIGHER, MEASURES, Scoreboard
+from recsys_core.explain.explainers import FLOORS
+from recsys_core.explain.faithfulness import COSTS, HIGHER, MEASURES, Scoreboard
 from recsys_core.run import Run
 
 UNITS = {"seconds": 1000.0}  # shown as milliseconds

@@ -15,7 +15,7 @@ from recsys_core.data import Histories
 from recsys_core.errors import UserError
 from recsys_core.explain.subject import Subject
 from recsys_core.hybrid import Hybrid
-from recsys_core.ranking import hide, top_k
+from recsys_core.ranking import check_k, hide, top_k
 from recsys_core.scorers.base import Scores
 
 Floats = NDArray[np.float64]
@@ -99,8 +99,7 @@ class Trial:
 def place(subject: Subject, listed: Scores, k: int) -> int:
     """The item's rank in its list, (1, n_items) of scores. Raises UserError if k < 1, or if it is hidden or cannot be scored."""
     name = subject.items.ids[subject.item]
-    if k < 1:
-        raise UserError(f"k must be 1 or more, not {k}")
+    check_k(k)
     if subject.item in subject.hidden.items:
         raise UserError(f"item {name} is hidden from this list: it has been met; choose an item that has not")
     (rank,) = ranks_in(listed, subject.item)

@@ -86,7 +86,7 @@ def explain_subject(
 ) -> Explanation:
     """`explain` of a subject, which need not be of a person in the data."""
     found = answer(run, about, question, method, budget or Budget(), seed, progress, refresh=refresh)
-    credit = found if question == "history" else None
+    credit = found if question == "history" and found.method not in explainers.FLOORS else None
     told = sentence(about, credit, language)
     facts = {"user": user, "item": str(about.items.ids[about.item]), "title": str(about.catalog.titles[about.item])}
     return explainers.named(found, **facts, sentence=told.text, rank=told.rank or int(rank_of(about)[0]))
@@ -103,12 +103,16 @@ def answer(
     *,
     refresh: bool = False,
 ) -> Explanation:
-    """`explain` of a subject, kept on disk unless it is closed form."""
+    """`explain` of a subject, kept on disk unless it is closed form or a model plays that is not in the run.
+
+    Nothing would tell two such models apart.
+    """
     if about.shares.missing.all():
         raise UserError(f"no component can score item {about.items.ids[about.item]}; there is nothing to explain")
     game = questions.ask(question, about)
     method = method or explainers.best(game)
-    file = None if game.additive is not None and method in CLOSED else _file(run, about, question, method, budget, seed)
+    unkept = (game.additive is not None and method in CLOSED) or not set(about.model.names) <= set(run.model.names)
+    file = None if unkept else _file(run, about, question, method, budget, seed)
     found = None if file is None or refresh else _read(file)
     if found is None:
         found = explainers.attribute(game, method, budget, seed, progress)
@@ -120,7 +124,7 @@ def answer(
 def _file(run: Run, about: Subject, question: str, method: str, budget: Budget, seed: int) -> Path:
     """Where an explanation is kept: in a folder of its history, named by everything its numbers depend on."""
     past = about.history
-    asked = [about.catalog.text(about.item), about.item, question, method, budget.evaluations, seed]
+    asked = [about.model.names, about.catalog.text(about.item), about.item, question, method, budget.evaluations, seed]
     key = hashlib.sha256(json.dumps([run.manifest["files"], *asked]).encode())
     for array in (past.items, past.values, past.ages, past.full_sizes, about.hidden.items, about.weights, about.shares.z):
         key.update(np.ascontiguousarray(array).tobytes())

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Lists = Callable[[NDArray[np.bool_]], NDArray[np.float32]]
 DEPTHS = (1, 5, 10)  # lists in which an item is looked for, beside the one asked for
-FLOORS = ("random", "popularity")  # they do not look at the model
 FILES = {"history": "faithfulness", "words": "faithfulness_words"}  # .parquet and .json, by question
 
 MEASURES = ("del", "ins", "pos", "neg", "cndcg", "stability", "evaluations", "seconds")
@@ -224,6 +223,8 @@ def scoreboard(
     for name, value in (("users", users), ("k", k), ("most", most), ("seeds", seeds)):
         if value < 1:
             raise UserError(f"{name} must be 1 or more, not {value}")
+    if seed < 0:
+        raise UserError(f"seed = {seed} is negative; use 0 or more")
     rng = np.random.default_rng(seed)
     subjects = _sample(run, question, users, most, rng)
     able = list(dict.fromkeys(methods or _able(question, subjects)))
@@ -392,7 +393,7 @@ def _gaps(found: Sequence[dict[str, dict[Figure, float]]], methods: Sequence[str
     rows = []
     for metric, sign in BETTER.items():
         values = {name: sign * np.array([told[name][Figure(metric, 0, most)] for told in found]) for name in methods}
-        for floor in (name for name in FLOORS if name in methods):
+        for floor in (name for name in explainers.FLOORS if name in methods):
             rows += [
                 {"method": name, "floor": floor, "metric": metric} | _interval(values[name] - values[floor], seed)
                 for name in methods
@@ -422,7 +423,7 @@ class Verdict:
 
 
 def _floors(board: Scoreboard) -> tuple[str, ...]:
-    return FLOORS if board.settings["question"] == "history" else FLOORS[:1]  # words have no popularity
+    return explainers.FLOORS if board.settings["question"] == "history" else explainers.FLOORS[:1]  # words have no popularity
 
 
 def _can_judge(board: Scoreboard) -> bool:

@@ -64,7 +64,7 @@ class Budget:
     batch: int = 64
 
     def __post_init__(self) -> None:
-        if self.evaluations < 2 or self.batch < 1 or (self.seconds is not None and self.seconds <= 0):
+        if self.evaluations < 2 or self.batch < 1 or (self.seconds is not None and not self.seconds > 0):
             raise UserError("a budget needs 2 evaluations or more, batches of 1 or more, and seconds above 0")
 
 

@@ -20,8 +20,8 @@ from recsys_core.errors import UserError
 from recsys_core.explain import answer, explainers, questions
 from recsys_core.explain._ranks import rank_of, ranks_in
 from recsys_core.explain.counterfactual import Counterfactual, remove_history
-from recsys_core.explain.explainers import attribute
-from recsys_core.explain.faithfulness import FLOORS, correlations
+from recsys_core.explain.explainers import FLOORS, attribute
+from recsys_core.explain.faithfulness import correlations
 from recsys_core.explain.game import Explanation, Floats, Game, unique_labels
 from recsys_core.explain.questions.attributes import NOTHING, Ground
 from recsys_core.explain.questions.words import outline

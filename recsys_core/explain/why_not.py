@@ -20,7 +20,7 @@ from recsys_core.explain._ranks import Floats, Ints, Trial, place, ranks_in, sco
 from recsys_core.explain._removal import as_masks
 from recsys_core.explain.counterfactual import Counterfactual, Outcome, plain, result, strings
 from recsys_core.explain.subject import Subject
-from recsys_core.ranking import top_k
+from recsys_core.ranking import check_k, top_k
 from recsys_core.scorers.base import Scores
 
 BASE = "base"  # what a logit is where all parts are zero; cold items have one of their own
@@ -104,8 +104,7 @@ def why_not(subject: Subject, k: int, *, most: int = 5, evaluations: int = 1000)
     Raises UserError if k < 1, or if the item is among the k best.
     """
     started, now, item = time.perf_counter(), scores(subject), subject.item
-    if k < 1:
-        raise UserError(f"k must be 1 or more, not {k}")
+    check_k(k)
     (rank,) = ranks_in(now, item)
     name = str(subject.items.ids[item])
     if 0 < rank <= k:

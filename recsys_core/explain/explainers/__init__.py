@@ -13,6 +13,8 @@ from recsys_core import registry
 from recsys_core.errors import UserError
 from recsys_core.explain.game import Budget, Credit, Explanation, Floats, Game, Masks, Meter
 
+FLOORS = ("random", "popularity")  # they do not look at the model; the others are held against them
+
 
 def names() -> list[str]:
     """Every explainer that `method` can name."""
@@ -43,6 +45,8 @@ def attribute(
         UserError: unknown method, or one that cannot meet this game; OutOfTime: the seconds did not suffice.
     """
     method, budget = method or best(game), budget or Budget()
+    if seed < 0:
+        raise UserError(f"seed = {seed} is negative; use 0 or more")
     module = registry.get(__name__, method, "explainer")
     if reason := unable(method, game):
         raise UserError(f"{method} cannot explain {game.question} here: {reason}")
