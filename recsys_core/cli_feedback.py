@@ -46,12 +46,24 @@ def forget(args: argparse.Namespace) -> None:
     path = core.file_of(args.runs)
     if not args.runs.is_dir():
         raise UserError(f"--runs {args.runs}: no such folder")
-    histories = []
+    histories, holding, damaged = [], [], []
     for place in find_runs(args.runs):
-        run = Run.load(place)
-        if run.dataset.users.find([args.user])[0] >= 0:
+        try:
+            run = Run.load(place)
+            knows = run.dataset.users.find([args.user])[0] >= 0
+        except UserError as error:  # the others are searched all the same
+            damaged.append(str(error))
+            continue
+        if knows:
             histories += core.histories(run, args.user, path)
+            holding.append(place.name)
     gone = core.forget(path, args.user)
     kept = answer.forget(histories)
     print(f"user {args.user}: removed {gone['verdict']} verdicts, {gone['reaction']} reactions, {kept} kept explanations")
-    print("the runs still hold this user's interactions, as they were trained: train again without them to remove those")
+    if holding:
+        told = "still hold this user's interactions, as they were trained: train again without them to remove those"
+        print(f"{', '.join(holding)} {told}")
+    elif not damaged:
+        print(f"no run under {args.runs} knows user {args.user}; forget before a run is deleted: it leads to what is kept of it")
+    if damaged:
+        raise UserError(f"not searched for histories of user {args.user}: {'; '.join(damaged)}")

@@ -310,6 +310,21 @@ def test_forget_leaves_no_byte(runs: Path, tmp_path: Path, monkeypatch: pytest.M
     assert "removed 0 verdicts, 0 reactions, 0 kept" in capsys.readouterr().out
 
 
+def test_a_damaged_run_does_not_keep_anybody(runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+    monkeypatch.setenv("WHYREC_CACHE", str(tmp_path / "cache"))
+    path, item = feedback.file_of(runs), str(Run.load(runs / "tiny").dataset.items.ids[0])
+    feedback.record(path, replace(ONE, run="tiny", user="u01"))
+    explain(Run.load(runs / "tiny"), "u01", item, method="loo")
+    shutil.copytree(runs / "tiny", runs / "a-broken-one")
+    (runs / "a-broken-one" / "manifest.json").write_text("{")
+    assert main(["forget", "--runs", str(runs), "--user", "u01"]) == 2
+    told = capsys.readouterr()
+    assert "removed 1 verdicts, 0 reactions, 1 kept explanations" in told.out
+    assert "a-broken-one" in told.err
+    assert len(told.err.splitlines()) == 1
+    assert not len(feedback.verdicts(path, user_id="u01"))
+
+
 def test_forget_takes_effect_while_somebody_reads(path: Path) -> None:
     feedback.record(path, replace(ONE, note="secret-note"))
     reader = sqlite3.connect(path, isolation_level=None)

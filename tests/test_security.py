@@ -188,7 +188,9 @@ def test_no_password_of_a_proxy_is_printed(tmp_path: Path, monkeypatch: pytest.M
     assert SECRET not in str(told.value)
 
 
-def test_what_is_forgotten_is_in_no_cache(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_forgotten_is_in_no_cache(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Byte search over the feedback, the caches and what a killed process left in them. The run itself keeps its data."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("WHYREC_CACHE", str(cache))
@@ -203,7 +205,10 @@ def test_what_is_forgotten_is_in_no_cache(run: Path, tmp_path: Path, monkeypatch
     (folder / ".x.json.0a0a0a0a.part").write_text("half an answer about " + " ".join(titles["u01"]))
     mine, others = (titles["u01"] - titles["u02"]), (titles["u02"] - titles["u01"])
     assert all(held(cache, title) for title in mine | others)
+    assert main(["forget", "--runs", str(run.parent), "--user", "nobody"]) == 0
+    assert "knows user nobody" in capsys.readouterr().out  # a mistyped id is noticed
     assert main(["forget", "--runs", str(run.parent), "--user", "u01"]) == 0
+    assert f"{run.name} still hold" in capsys.readouterr().out
     assert not [title for title in mine if held(cache, title)]
     assert all(held(cache, title) for title in others)
     left = b"".join(p.read_bytes() for p in path.parent.glob(f"{path.name}*"))
