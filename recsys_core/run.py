@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +25,7 @@ from recsys_core.config import Settings, load_settings
 from recsys_core.data import Dataset, Histories, load_prepared
 from recsys_core.errors import UserError
 from recsys_core.hybrid import Hybrid, load_blend
-from recsys_core.splits import TRAIN, VALID, Split
+from recsys_core.splits import TEST, TRAIN, UNUSED, VALID, Split
 from recsys_core.whole import sha256, unseal
 
 SCHEMA = 1
@@ -67,6 +68,16 @@ class Run:
                 raise UserError(f"{path}/{name}: changed since training (checksum differs); {AGAIN}")
         return cls(path, manifest)
 
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Checksums tell what changed, not who made it: files that agree with theirs may still be no run."""
+        try:
+            yield
+        except (UserError, OSError):
+            raise
+        except Exception as error:
+            raise UserError(f"{self.path}/{what}: cannot be read ({type(error).__name__}: {error}); {AGAIN}") from error
+
     @cached_property
     def settings(self) -> Settings:
         """Every setting, resolved, from `config.toml`."""
@@ -75,18 +86,23 @@ class Run:
     @cached_property
     def dataset(self) -> Dataset:
         """All the data that the run was given, test part included."""
-        return load_prepared(self.path / "data")
+        with self._reading("data"):
+            return load_prepared(self.path / "data")
 
     @cached_property
     def split(self) -> Split:
         """The part of each interaction: train, valid, test or unused."""
-        part = np.load(self.path / "split.npy", allow_pickle=False)
+        with self._reading("split.npy"):
+            part = np.load(self.path / "split.npy", allow_pickle=False)
+            if part.shape != (len(self.dataset.interactions),) or not np.isin(part, (TRAIN, VALID, TEST, UNUSED)).all():
+                raise ValueError("not a part for each interaction")
         return Split(part, self.settings.split, timed=self.settings.split in ("leave-last", "time"))
 
     @cached_property
     def model(self) -> Hybrid:
         """The hybrid, fitted on training and validation part, with the weights that were learned."""
-        return Hybrid.load(self.path)
+        with self._reading("scorers and blend"):
+            return Hybrid.load(self.path)
 
     @cached_property
     def known(self) -> Dataset:

@@ -106,8 +106,35 @@ def test_arrays_with_pickles_are_refused(run: Path) -> None:
 
     np.save(run / "split.npy", np.array([{"a": 1}], object), allow_pickle=True)
     signed(run)
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(UserError, match=r"split\.npy: cannot be read .*allow_pickle=False"):
         _ = Run.load(run).split
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("split.npy", b"\x93NUMPY"),
+        ("blend/blend.json", DEEP.encode()),
+        ("blend/blend.json", b"{}"),
+        ("blend/blend.json", b"[1]"),
+        ("data/dataset.json", DEEP.encode()),
+        ("data/items.parquet", b"PAR1 of noise"),
+        ("scorers/ease/arrays.safetensors", b"\xff" * 64),
+    ],
+)
+def test_a_run_that_is_signed_and_no_run_is_one_line(
+    name: str, content: bytes, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (run / name).is_file()
+    (run / name).write_bytes(content)
+    signed(run)
+    assert main(["recommend", "--run", str(run), "--users", "u01"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert str(run) in told[0]
 
 
 def test_pickled_weights_are_never_loaded(tmp_path: Path) -> None:
