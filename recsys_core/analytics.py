@@ -22,7 +22,8 @@ from recsys_core.data import Histories
 from recsys_core.errors import UserError
 from recsys_core.evaluate import terciles, text_vectors
 from recsys_core.hybrid import Blend
-from recsys_core.ranking import check_k, turns
+from recsys_core.limits import check_k
+from recsys_core.ranking import turns
 from recsys_core.rerank import plain_order
 from recsys_core.resampling import Draws
 from recsys_core.run import Run

@@ -68,10 +68,8 @@ class Settings:
                 raise unknown(key, value, known)
         if min(self.k, self.tune_users, self.search_users) < 1:
             raise UserError("k, tune_users and search_users must be 1 or more")
-        if self.k > limits.MOST_K:
-            raise UserError(f"k = {self.k} is more than {limits.MOST_K:,}; nobody reads so long a list, set it lower")
-        if self.seed < 0:
-            raise UserError(f"seed = {self.seed} is negative; use 0 or more")
+        limits.check_k(self.k)
+        limits.check_seed(self.seed)
         if not re.fullmatch(DEVICE, self.device):
             raise unknown("device", self.device, ("auto", "cpu", "cuda", "mps"))
 

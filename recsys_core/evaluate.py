@@ -19,8 +19,9 @@ from recsys_core.card import convention
 from recsys_core.data import Histories, Interactions
 from recsys_core.errors import UserError, unknown
 from recsys_core.hybrid import Blend, load_blend, sigmoid
+from recsys_core.limits import check_k
 from recsys_core.opened import TABLES, count_opening, times_opened
-from recsys_core.ranking import check_k, hide, marked, top_k
+from recsys_core.ranking import hide, marked, top_k
 from recsys_core.run import Run
 from recsys_core.scorers import scorer_class
 from recsys_core.scorers.base import Scorer, Scores

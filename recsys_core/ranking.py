@@ -5,17 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_core import limits
 from recsys_core.data import Histories
-from recsys_core.errors import UserError
-
-
-def check_k(k: int) -> None:
-    """Raises UserError for a length that no list can have, or that nobody would read."""
-    if k < 1:
-        raise UserError(f"k must be 1 or more, not {k}")
-    if k > limits.MOST_K:
-        raise UserError(f"k = {k} is more than {limits.MOST_K:,}; nobody reads so long a list, set it lower")
 
 
 def hide(scores: NDArray[np.float32], hidden: Histories) -> NDArray[np.float32]:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from recsys_core import show
 from recsys_core.data import Histories
 from recsys_core.hybrid import Hybrid, sigmoid
-from recsys_core.ranking import check_k, hide, top_k
+from recsys_core.limits import check_k
+from recsys_core.ranking import hide, top_k
 from recsys_core.scorers.base import Scores
 
 if TYPE_CHECKING:

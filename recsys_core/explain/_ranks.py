@@ -15,7 +15,8 @@ from recsys_core.data import Histories
 from recsys_core.errors import UserError
 from recsys_core.explain.subject import Subject
 from recsys_core.hybrid import Hybrid
-from recsys_core.ranking import check_k, hide, top_k
+from recsys_core.limits import check_k
+from recsys_core.ranking import hide, top_k
 from recsys_core.scorers.base import Scores
 
 Floats = NDArray[np.float64]

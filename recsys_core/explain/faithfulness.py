@@ -23,6 +23,7 @@ from recsys_core.explain._ranks import ranks_in, scores
 from recsys_core.explain.game import Budget
 from recsys_core.explain.subject import Subject
 from recsys_core.hybrid import sigmoid
+from recsys_core.limits import check_seed
 from recsys_core.recommend import recommend
 from recsys_core.text import forget
 from recsys_core.whole import seal, sha256, unseal, writing
@@ -223,8 +224,7 @@ def scoreboard(
     for name, value in (("users", users), ("k", k), ("most", most), ("seeds", seeds)):
         if value < 1:
             raise UserError(f"{name} must be 1 or more, not {value}")
-    if seed < 0:
-        raise UserError(f"seed = {seed} is negative; use 0 or more")
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     subjects = _sample(run, question, users, most, rng)
     able = list(dict.fromkeys(methods or _able(question, subjects)))

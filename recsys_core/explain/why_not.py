@@ -20,7 +20,8 @@ from recsys_core.explain._ranks import Floats, Ints, Trial, place, ranks_in, sco
 from recsys_core.explain._removal import as_masks
 from recsys_core.explain.counterfactual import Counterfactual, Outcome, plain, result, strings
 from recsys_core.explain.subject import Subject
-from recsys_core.ranking import check_k, top_k
+from recsys_core.limits import check_k
+from recsys_core.ranking import top_k
 from recsys_core.scorers.base import Scores
 
 BASE = "base"  # what a logit is where all parts are zero; cold items have one of their own
