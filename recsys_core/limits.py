@@ -1,5 +1,6 @@
-"""Bounds: how much is read of a table, how long a list may be. What is beyond is refused in one line, so that no file and no number
-can take all the memory of the machine.
+"""Bounds: how much is read of a table, how long a list may be.
+
+What is beyond is refused in one line, so that no file and no number can take all the memory of the machine.
 
 data/README.md tells users those of tables; a test compares the two.
 """
