@@ -164,21 +164,21 @@ def _explain_options(add: Add) -> None:
     option("--top", action="store_true", help="explain the user's whole top-k")
     option("--pairs", type=Path, metavar="FILE", help="a table user_id,item_id: explain each pair")
     option("--scoreboard", action="store_true", help="measure how faithful every method is on a sample of users; kept in the run")
-    option("--users", type=int, default=100, help="users of the scoreboard")
+    option("--users", type=int, help="users of the scoreboard (default: 100)")
     option = explain.add_argument_group("how").add_argument
     option("--question", default="history", help="history, components, words or attributes")
-    option("--method", default="", help="exact, shap, lime, loo, ig, ... (default: exact where it can be had, else shap)")
+    option("--method", help="exact, shap, lime, loo, ig, ... (default: exact where closed form or within the budget, else shap)")
     option("--budget", type=int, default=100, help="model evaluations of a sampled method")
     option("--seconds", type=float, help="time limit of a sampled method (default: none)")
     option("--seed", type=int, default=0, help="of what is sampled")
     option("--what-if", action="store_true", help="also: the smallest change that takes the item out of the list, or into it")
-    option("--k", type=int, default=10, help="length of the list that what-ifs are about")
+    option("--k", type=int, help="length of the list: of --top and --what-if (default: 10), of the --scoreboard (default: 5)")
     option("--hide", choices=HIDES, help=f"what lists leave out {HIDE_DEFAULT}; for one --item")
     option("--weights", help="e.g. ease=1,bert=0.5; the others keep what was learned")
     told = "a table user_id,item_id,score as one more component, weight 1 unless in --weights"
     option("--external", metavar="NAME=FILE", help=told)
     option = explain.add_argument_group("output").add_argument
-    option("--language", default="en", help="of the sentence, the what-ifs and the report: en or zh")
+    option("--language", help="of sentence, what-ifs and report: en (default) or zh; with --top and --pairs: add sentences")
     option("--out", type=Path, help="of --top and --pairs: .csv or .parquet (default: print)")
     option("--json", action="store_true", help="print JSON")
     option("--html", type=Path, metavar="FILE", help="write a report that opens offline")
@@ -310,6 +310,7 @@ def _recommend(args: argparse.Namespace) -> None:
 
     if (args.users is None) == (args.history is None):
         raise UserError("give either --users (all, or ids separated by commas) or --history FILE")
+    _check_out(args)
     run = Run.load(args.run)
     weights = _weights(args.weights)
     if args.history is not None:
@@ -323,6 +324,7 @@ def _recommend(args: argparse.Namespace) -> None:
 def _explain(args: argparse.Namespace) -> None:
     from recsys_core.cli_explain import explain
 
+    _check_out(args)
     explain(args, _weights(args.weights), _write_table)
 
 
@@ -393,13 +395,19 @@ def _history(run: Run, path: Path) -> list[str]:
     return read_column(path, "item_id", run.dataset.items)
 
 
+def _check_out(args: argparse.Namespace) -> None:
+    """Raises UserError for what `_write_table` could not do, before anything is computed."""
+    if args.out is not None and args.json:
+        raise UserError("--out and --json are two ways to write it; give one of them")
+    if args.out is not None and args.out.suffix not in (".csv", ".parquet"):
+        raise UserError(f"--out {args.out}: the name must end in .csv or .parquet")
+
+
 def _write_table(table: pd.DataFrame, args: argparse.Namespace) -> None:
     if args.json:
         print(table.to_json(orient="records"))
     elif args.out is None:
         print(table.to_string(index=False, float_format="%.4f"))
-    elif args.out.suffix not in (".csv", ".parquet"):
-        raise UserError(f"--out {args.out}: the name must end in .csv or .parquet")
     else:
         from recsys_core.whole import writing
 

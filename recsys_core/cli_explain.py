@@ -24,6 +24,23 @@ if TYPE_CHECKING:
 Weights = dict[str, float]
 Write = Callable[["pd.DataFrame", argparse.Namespace], None]
 MOST_ROWS = 15  # players printed; the others are one line
+SHOWN = ["user_id", "item_id", "rank", "label", "contribution", "base", "output"]  # of a table that is printed
+
+ONE, LISTS, ALL = ("item",), ("top", "pairs"), ("item", "top", "pairs", "scoreboard")
+FITS = {  # option -> what it can be asked of
+    "user": ("item", "top"),
+    "users": ("scoreboard",),
+    "method": (*ONE, *LISTS),
+    "weights": (*ONE, *LISTS),
+    "what_if": ONE,
+    "hide": ONE,
+    "external": ONE,
+    "html": ONE,
+    "k": ("item", "top", "scoreboard"),
+    "language": (*ONE, *LISTS),
+    "out": LISTS,
+}
+ASKED = {"item": "--item", "top": "--top", "pairs": "--pairs", "scoreboard": "--scoreboard"}
 
 
 class WhatIf(NamedTuple):
@@ -43,25 +60,34 @@ def explain(args: argparse.Namespace, weights: Weights, write: Write) -> None:
     if args.scoreboard:
         _scoreboard(run, args)
     elif args.top or args.pairs is not None:
-        write(_many(run, args, weights), args)
+        table = _many(run, args, weights)
+        if args.out is None and not args.json:
+            said = table[["user_id", "item_id", "sentence"]].drop_duplicates() if args.language else table[:0]
+            print("".join(f"{user}, {item}: {text}\n" for user, item, text in said.itertuples(index=False)), end="")
+            table = table[SHOWN]
+        write(table, args)
     else:
         _one(run, args, weights)
 
 
 def _check(args: argparse.Namespace) -> None:
     """Which options go together, in one line."""
-    asked = [name for name in ("scoreboard", "top", "pairs", "item") if getattr(args, name) not in (None, False)]
+    given = {name for name, value in vars(args).items() if value not in (None, False)}
+    asked = [name for name in ASKED if name in given]
     if len(asked) != 1:
         raise UserError("give one of --item, --top, --pairs FILE or --scoreboard")
-    if args.user is None and asked[0] in ("item", "top"):
+    if args.user is None and asked[0] in FITS["user"]:
         raise UserError(f"--{asked[0]} needs --user")
-    if args.out is not None and asked[0] not in ("top", "pairs"):
-        raise UserError("--out is for --top and --pairs; use --json or --html")
-    if args.html is not None and asked[0] != "item":
-        raise UserError("--html is for one --user and --item")
-    for name in ("external", "hide"):
-        if getattr(args, name) is not None and asked[0] != "item":
-            raise UserError(f"--{name} is for one --user and --item")
+    for name, fits in FITS.items():
+        if name in given and asked[0] not in fits:
+            where = ", ".join(ASKED[mode] for mode in fits)
+            raise UserError(f"--{name.replace('_', '-')} is for {where}; leave it out with --{asked[0]}")
+    if args.k is not None and asked[0] == "item" and not args.what_if:
+        raise UserError("--k is the length of the list that --what-if is about; add --what-if or leave it out")
+    if args.html is not None and args.json:
+        raise UserError("--html and --json are two ways to write it; give one of them")
+    if args.k is None:
+        args.k = 5 if args.scoreboard else 10
 
 
 def _budget(args: argparse.Namespace) -> Budget:
@@ -72,7 +98,8 @@ def _scoreboard(run: Run, args: argparse.Namespace) -> None:
     from recsys_core.explain.faithfulness import FILES, scoreboard
 
     most = 5 if args.question == "history" else 3  # texts are short
-    how: dict[str, Any] = {"users": args.users, "seed": args.seed, "budget": _budget(args), "most": most}
+    users = 100 if args.users is None else args.users
+    how: dict[str, Any] = {"users": users, "k": args.k, "seed": args.seed, "budget": _budget(args), "most": most}
     board = scoreboard(run, question=args.question, **how, say=lambda line: print(line, file=sys.stderr))
     board.save(run)
     if args.json:
@@ -87,7 +114,8 @@ def _many(run: Run, args: argparse.Namespace, weights: Weights) -> pd.DataFrame:
 
     how: dict[str, Any] = {
         "question": args.question,
-        "method": args.method,
+        "method": args.method or "",
+        "language": args.language or "",
         "budget": _budget(args),
         "seed": args.seed,
         "weights": weights,
@@ -106,8 +134,8 @@ def _one(run: Run, args: argparse.Namespace, weights: Weights) -> None:
     if args.external:
         about = _with_table(run, about, args, weights)
     found = explain_subject(
-        run, about, user=args.user, question=args.question, method=args.method, budget=_budget(args), seed=args.seed,
-        language=args.language, progress=_bar(args),
+        run, about, user=args.user, question=args.question, method=args.method or "", budget=_budget(args), seed=args.seed,
+        language=args.language or "en", progress=_bar(args),
     )  # fmt: skip
     changes = _changes(about, args) if args.what_if else {}
     if args.html is not None:
@@ -177,13 +205,13 @@ def _changes(about: Subject, args: argparse.Namespace) -> dict[str, WhatIf]:
     from recsys_core.explain.counterfactual import remove_history, remove_words
     from recsys_core.explain.why_not import why_not
 
+    how = args.language or "en"
     if not 0 < int(rank_of(about)[0]) <= args.k:
         lacking = why_not(about, args.k)
-        return {"why not": WhatIf(told.why_not(lacking, args.language), lacking.as_dict(), lacking.frame())}
+        return {"why not": WhatIf(told.why_not(lacking, how), lacking.as_dict(), lacking.frame())}
     found = {f"to leave the top {args.k}": remove_history(about, args.k)}
     if args.question == "words":
         found[f"to leave the top {args.k}, by words"] = remove_words(about, args.k, _budget(args), seed=args.seed)
-    how = args.language
     return {name: WhatIf(told.counterfactual(change, how), change.as_dict(), change.frame()) for name, change in found.items()}
 
 
@@ -203,5 +231,5 @@ def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, Wha
             continue  # no words, no attributes: the page has no such section
         sections.append(more)
     what_if = {name: (change.told, change.frame) for name, change in changes.items()}
-    with speaking(args.language):
+    with speaking(args.language or "en"):
         return write_report(args.html, **of_pair(run, about, sections, what_if))

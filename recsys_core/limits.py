@@ -17,6 +17,7 @@ LETTERS = 1_000_000  # of a cell
 ID_LETTERS = 1_000
 UPLOAD_MB = 200  # megabytes of a file that is uploaded on the page Data
 MOST_K = 10_000  # items of a list
+MOST_EVALUATIONS = 1_000_000  # of a model, for one explanation
 
 
 def check_k(k: int) -> None:

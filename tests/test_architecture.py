@@ -109,6 +109,7 @@ def against_the_arrow(path: str, tree: ast.Module) -> list[str]:
 def knows_recommenders(path: str, tree: ast.Module) -> list[str]:
     allowed = (
         "recsys_core.errors",
+        "recsys_core.limits",
         "recsys_core.registry",
         "recsys_core.show",
         "recsys_core.explain.game",

@@ -85,6 +85,55 @@ def test_a_list_and_pairs_are_the_single_explanations(tiny_run: Run, pair: tuple
     pd.testing.assert_frame_equal(pd.read_parquet(out), table)
 
 
+def test_a_batch_says_how_far_to_trust_and_speaks_if_asked(tiny_run: Run, pair: tuple[str, str], tmp_path: Path) -> None:
+    user, item = pair
+    rows = explain_pairs(tiny_run, [pair], method="lime", budget=Budget(40), seed=3, language="zh")
+    one = explain(tiny_run, *pair, method="lime", budget=Budget(40), seed=3, language="zh")
+    for name in ("rank", "fidelity", "evaluations", "seed", "sentence", "gap"):
+        assert set(rows[name]) == {getattr(one, name)}, name
+    sampled = explain_pairs(tiny_run, [pair], question="components", method="shap", budget=Budget(200))
+    assert (sampled["standard_error"] >= 0).all()
+    assert set(sampled["sentence"]) == {""}
+    out = tmp_path / "why.csv"
+    assert main(told("--run", str(tiny_run.path), "--user", user, "--top", "--language", "en", "--out", str(out))) == 0
+    assert explain(tiny_run, user, item).sentence in set(pd.read_csv(out)["sentence"])
+
+
+def test_a_printed_list_is_short_and_speaks_first(
+    tiny_run: Run, pair: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, item = pair
+    assert main(told("--run", str(tiny_run.path), "--user", user, "--top", "--k", "2", "--language", "en")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{user}, {item}: {explain(tiny_run, user, item).sentence}"
+    assert lines[2].split() == ["user_id", "item_id", "rank", "label", "contribution", "base", "output"]
+
+
+def test_a_pair_without_players_keeps_its_row(tiny_run: Run, pair: tuple[str, str]) -> None:
+    """A user whose likes are all gone: the list is the popular one, and a table must not lose the pair."""
+    user, item = pair
+    (row,) = tiny_run.dataset.users.codes([user])
+    bare, past = Run.load(tiny_run.path), tiny_run.histories
+    vars(bare)["histories"] = past.keep(np.repeat(np.arange(len(past)) != row, past.lengths))
+    (only,) = explain_pairs(bare, [(user, item)], language="en").to_dict("records")
+    assert (only["user_id"], only["item_id"], only["player"], only["contribution"]) == (user, item, "", 0.0)
+    assert only["base"] == only["output"]
+    assert only["sentence"]
+
+
+def test_the_numbers_behind_the_sentence_are_in_the_json(
+    tiny_run: Run, pair: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(told("--run", str(tiny_run.path), "--user", pair[0], "--item", pair[1], "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    first = found["clauses"][0]
+    assert first["kind"] == "history"
+    assert f"{first['value']:.0%}" in found["sentence"]
+    assert set(first["players"]) <= set(found["players"])
+    share = {p: max(c, 0) for p, c in zip(found["players"], found["contributions"], strict=True)}
+    assert abs(first["value"] - sum(share[p] for p in first["players"]) / sum(share.values())) < 1e-9
+
+
 @pytest.mark.parametrize("question", ["components", "history", "attributes"])
 def test_every_question_in_a_batch(question: str, tiny_run: Run, pair: tuple[str, str]) -> None:
     table = explain_pairs(tiny_run, [pair], question=question, method="shap")
@@ -166,8 +215,19 @@ def test_a_table_of_scores_is_one_more_component(
         (["--user", "USER", "--item", "ITEM", "--language", "fr"], "unknown language 'fr'"),
         (["--user", "USER", "--item", "ITEM", "--external", "mine"], "write it NAME=FILE"),
         (["--user", "USER", "--item", "ITEM", "--external", "mine=none.csv"], "none.csv"),
-        (["--user", "USER", "--item", "ITEM", "--out", "x.csv"], "--out is for --top and --pairs"),
-        (["--user", "USER", "--top", "--html", "x.html"], "--html is for one"),
+        (["--user", "USER", "--item", "ITEM", "--out", "x.csv"], "--out is for --top, --pairs"),
+        (["--user", "USER", "--top", "--html", "x.html"], "--html is for --item; leave it out with --top"),
+        (["--user", "USER", "--top", "--what-if"], "--what-if is for --item"),
+        (["--user", "USER", "--top", "--users", "3"], "--users is for --scoreboard"),
+        (["--user", "USER", "--top", "--out", "x.csv", "--json"], "--out and --json are two ways"),
+        (["--user", "USER", "--top", "--out", "x.txt"], "must end in .csv or .parquet"),
+        (["--user", "USER", "--top", "--language", "fr"], "unknown language 'fr'"),
+        (["--user", "USER", "--item", "ITEM", "--html", "x.html", "--json"], "--html and --json are two ways"),
+        (["--user", "USER", "--item", "ITEM", "--k", "3"], "add --what-if"),
+        (["--user", "USER", "--item", "ITEM", "--budget", "1000001"], "more than 1,000,000"),
+        (["--scoreboard", "--method", "shap"], "--method is for --item, --top, --pairs; leave it out"),
+        (["--scoreboard", "--user", "USER"], "--user is for --item, --top; leave it out"),
+        (["--pairs", "none.csv", "--user", "USER"], "--user is for --item, --top; leave it out"),
         (["--pairs", "none.csv"], "none.csv"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -75,6 +75,23 @@ def brute(game: Game) -> Floats:
             masks[place + 1 :, player] = True
         phi[list(order)] += np.diff(game.value(masks))
     return phi / len(orders)
+
+
+def by_coalitions(game: Game) -> Floats:
+    """The same from the definition: over every coalition without a player, its chance times what the player adds."""
+    p = len(game.players)
+    phi = np.zeros(p)
+    for j in range(p):
+        others = [i for i in range(p) if i != j]
+        for size in range(p):
+            sets = list(combinations(others, size))
+            masks = np.zeros((len(sets), p), bool)
+            for row, members in zip(masks, sets, strict=True):
+                row[list(members)] = True
+            joined = masks.copy()
+            joined[:, j] = True
+            phi[j] += (game.value(joined) - game.value(masks)).mean() / p
+    return phi
 
 
 def by(method: str, budget: Budget = ROOMY, seed: int = 0) -> Explain:
@@ -149,14 +166,14 @@ def test_known_games(method: str) -> None:
     assert_known_games(by(method))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_exact_is_brute_force_and_the_shap_package(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    p = int(rng.integers(2, 8))
-    table = rng.normal(size=2**p)
+@pytest.mark.parametrize("p", range(2, 11))
+def test_exact_is_brute_force_and_the_shap_package(p: int) -> None:
+    table = np.random.default_rng(p).normal(size=2**p)
     each = game(lambda m: table[(m @ 2 ** np.arange(p)).astype(int)], p)
     exact = by("exact")(each).contributions
-    np.testing.assert_allclose(exact, brute(each), atol=1e-9)
+    np.testing.assert_allclose(exact, by_coalitions(each), atol=1e-9)
+    if p < 8:  # 8! orders and more take too long
+        np.testing.assert_allclose(exact, brute(each), atol=1e-9)
     np.testing.assert_allclose(exact, by("shap_exact")(each).contributions, atol=1e-6)
 
 
@@ -220,22 +237,48 @@ def test_nobody_or_one_player(method: str, p: int) -> None:
     assert e.gap == 0
 
 
-@pytest.mark.parametrize("method", [n for n in explainers.names() if n not in ("exact", "shap_exact")])
-def test_budgets_are_kept(method: str) -> None:
-    """Coalitions asked for; a pair of permutations (2 p + 1) and leaving each out (p + 2) are the least these can do."""
+SAMPLED = [n for n in explainers.names() if n not in ("exact", "shap_exact")]
+
+
+@pytest.mark.parametrize("p", [20, 50, 300])
+@pytest.mark.parametrize("method", SAMPLED)
+def test_budgets_are_kept(method: str, p: int) -> None:
+    """Coalitions asked for, also where one round (2 p + 1 for a pair of permutations, p + 2 to leave each out) takes more."""
     asked = 0
+    slope = np.random.default_rng(0).normal(size=p) / p
 
     def value(masks: Floats) -> Floats:
         nonlocal asked
         asked += len(masks)
-        return np.tanh(masks @ np.arange(20))
+        return np.tanh(1 + masks @ slope)
 
-    each = game(value, 20, words=method == "shap_partition")
-    if not meets(method, each):
-        pytest.skip("needs gradients")
+    each = replace(game(value, p, words=method == "shap_partition"), slopes=lambda levels: np.ones(levels.shape))
     e = by(method, Budget(60))(each)
-    assert asked <= 60 + 2
-    assert e.evaluations == asked
+    gradients = asked < e.evaluations  # they count too
+    assert e.evaluations == asked + 3 * 19 * gradients
+    assert e.evaluations <= 60
+    assert gradients == (method == "ig")
+    short = {"shap": 2 * p + 1, "shap_permutation": 2 * p + 1, "loo": p + 2, "lime": p + 1}.get(method, 0) > 60
+    assert short == any(f"{p} players" in note for note in e.notes)
+
+
+@pytest.mark.parametrize("method", ["shap", "shap_permutation", "loo"])
+def test_what_the_budget_leaves_together_still_points_the_right_way(method: str) -> None:
+    """300 players and 60 evaluations: four neighbours bring nearly all, and are found; credit shuffled among players is not."""
+    heavy = np.where((np.arange(300) >= 150) & (np.arange(300) < 154), 1.0, 0.001)
+    e = by(method, Budget(60))(game(lambda m: m @ heavy, 300))
+    assert abs(e.gap) < 1e-9
+    share = e.contributions[150:154].sum() / e.contributions.sum()
+    assert share > 0.15
+    assert np.random.default_rng(0).permutation(e.contributions)[150:154].sum() / e.contributions.sum() < 0.05
+
+
+def test_best_is_exact_only_where_the_budget_pays_for_it() -> None:
+    assert explainers.best(linear(closed=True)[0], Budget(2)) == "exact"
+    assert explainers.best(curved(), Budget(64)) == "exact"
+    assert explainers.best(curved(), Budget(63)) == "shap"
+    assert attribute(curved(), "", Budget(63)).evaluations <= 63
+    assert explainers.best(game(lambda m: m.prod(axis=1), 20), Budget(10**6)) == "shap"
 
 
 def test_time_budget_ends_the_work_and_says_so() -> None:

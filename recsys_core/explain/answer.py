@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ def explain(
     """Why does this user's list have (or lack) this item at its place?
 
     Args:
-        method: an explainer's name; "" = exact where that can be had, else shap.
+        method: an explainer's name; "" = exact where it is closed form or within the budget, else shap.
         language: of the sentence, "en" or "zh".
         refresh: do not read the disk cache. What was sampled under a time limit is never kept there.
 
@@ -85,11 +86,16 @@ def explain_subject(
     refresh: bool = False,
 ) -> Explanation:
     """`explain` of a subject, which need not be of a person in the data."""
-    found = answer(run, about, question, method, budget or Budget(), seed, progress, refresh=refresh)
-    credit = found if question == "history" and found.method not in explainers.FLOORS else None
-    told = sentence(about, credit, language)
+    return told(about, answer(run, about, question, method, budget or Budget(), seed, progress, refresh=refresh), user, language)
+
+
+def told(about: Subject, found: Explanation, user: str, language: str) -> Explanation:
+    """The same with user, item, title and rank, and the sentence with the numbers behind it."""
+    credit = found if found.question == "history" and found.method not in explainers.FLOORS else None
+    said = sentence(about, credit, language)
+    numbers = tuple(asdict(clause) | {"players": list(clause.players)} for clause in said.clauses)
     facts = {"user": user, "item": str(about.items.ids[about.item]), "title": str(about.catalog.titles[about.item])}
-    return explainers.named(found, **facts, sentence=told.text, rank=told.rank or int(rank_of(about)[0]))
+    return explainers.named(found, **facts, sentence=said.text, clauses=numbers, rank=said.rank or int(rank_of(about)[0]))
 
 
 def answer(
@@ -110,7 +116,7 @@ def answer(
     if about.shares.missing.all():
         raise UserError(f"no component can score item {about.items.ids[about.item]}; there is nothing to explain")
     game = questions.ask(question, about)
-    method = method or explainers.best(game)
+    method = method or explainers.best(game, budget)
     unkept = (game.additive is not None and method in CLOSED) or not set(about.model.names) <= set(run.model.names)
     file = None if unkept else _file(run, about, question, method, budget, seed)
     found = None if file is None or refresh else _read(file)

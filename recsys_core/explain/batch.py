@@ -15,8 +15,10 @@ import numpy as np
 import pandas as pd
 
 from recsys_core.browse import Person
-from recsys_core.explain.answer import answer, subject_of
-from recsys_core.explain.game import Budget
+from recsys_core.explain._ranks import ranks_in, scores
+from recsys_core.explain.answer import answer, subject_of, told
+from recsys_core.explain.explainers import named
+from recsys_core.explain.game import Budget, Explanation
 from recsys_core.explain.pair import REMEMBERED, Pair
 from recsys_core.explain.questions.attributes import Ground
 from recsys_core.explain.sentence import sentence
@@ -28,7 +30,10 @@ from recsys_core.scorers.base import Scores
 if TYPE_CHECKING:
     from recsys_core.run import Run
 
-COLUMNS = ["user_id", "item_id", "question", "method", "player", "label", "contribution", "base", "output", "gap"]
+PAIR = ("user_id", "item_id", "rank", "question", "method")
+PLAYER = ("player", "label", "contribution", "standard_error")
+TRUST = ("base", "output", "gap", "fidelity", "evaluations", "seed")
+COLUMNS = [*PAIR, *PLAYER, *TRUST, "sentence"]
 
 
 def explain_pairs(
@@ -40,8 +45,15 @@ def explain_pairs(
     budget: Budget | None = None,
     seed: int = 0,
     weights: Mapping[str, float] | None = None,
+    language: str = "",
 ) -> pd.DataFrame:
     """COLUMNS, one row a player of each (user, item) pair, most credited first; users in the order in which they first come.
+
+    A pair without players (a user without likes) has one row, player "" and contribution 0. What a method does not give
+    (standard_error, fidelity) is NaN.
+
+    Args:
+        language: of a sentence for each pair, on each of its rows; "": none are made, which is several times faster.
 
     Raises UserError as `explain` does, for the first pair that cannot be explained.
     """
@@ -52,22 +64,25 @@ def explain_pairs(
     for user, items in by_user.items():
         (row,), codes = run.dataset.users.codes([user], "user"), run.dataset.items.codes(items, "item")
         first = subject_of(run, run.histories[[row]], run.hidden[[row]], int(codes[0]), weights)
-        together = shares(first.model, first.history, codes, first.hidden)
+        together, listed = shares(first.model, first.history, codes, first.hidden), scores(first)
         for n, item in enumerate(items):
             about = replace(first, item=int(codes[n])).with_shares(together.of(n))
             found = answer(run, about, question, method, budget or Budget(), seed)
-            tables.append(
-                found.frame().assign(
-                    user_id=user,
-                    item_id=item,
-                    question=question,
-                    method=found.method,
-                    base=found.base,
-                    output=found.output,
-                    gap=found.gap,
-                )
-            )
+            if language:
+                found = told(about, found, user, language)
+            else:
+                found = named(found, user=user, item=item, rank=int(ranks_in(listed, about.item)[0]))
+            tables.append(_rows(found))
     return pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def _rows(found: Explanation) -> pd.DataFrame:
+    """One row a player, or one for nobody."""
+    table = found.frame()
+    if not len(table):
+        table = pd.DataFrame({"player": [""], "label": [""], "contribution": [0.0], "standard_error": [np.nan]})
+    facts = {name: getattr(found, name) for name in (*PAIR[2:], *TRUST, "sentence")}
+    return table.assign(user_id=found.user, item_id=found.item, **facts)
 
 
 def explain_list(run: Run, user: str, *, k: int, weights: Mapping[str, float] | None = None, **how: object) -> pd.DataFrame:
@@ -95,9 +110,9 @@ def sentences(run: Run, person: Person, blend: Blend, items: Sequence[str], lang
     def without(mask: bytes) -> Scores:
         return first.model.z(first.masked(np.frombuffer(mask, bool)[None]), hidden=first.hidden)
 
-    told = []
+    lines = []
     for n, code in enumerate(codes):
         about = replace(first, item=int(code)).with_shares(together.of(n))
         pair = Pair(about, person, Ground.of(about), without)
-        told.append(sentence(about.with_blend(blend), None, language, ranks=partial(pair.ranks, blend), ground=pair.ground).text)
-    return told
+        lines.append(sentence(about.with_blend(blend), None, language, ranks=partial(pair.ranks, blend), ground=pair.ground).text)
+    return lines

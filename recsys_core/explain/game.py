@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from recsys_core import show
 from recsys_core.errors import UserError
+from recsys_core.limits import MOST_EVALUATIONS
 
 Masks = NDArray[np.bool_]  # (m, p), true = the player is there
 Floats = NDArray[np.float64]
@@ -66,6 +67,8 @@ class Budget:
     def __post_init__(self) -> None:
         if self.evaluations < 2 or self.batch < 1 or (self.seconds is not None and not self.seconds > 0):
             raise UserError("a budget needs 2 evaluations or more, batches of 1 or more, and seconds above 0")
+        if self.evaluations > MOST_EVALUATIONS:
+            raise UserError(f"a budget of {self.evaluations:,} evaluations is more than {MOST_EVALUATIONS:,}; set it lower")
 
 
 class OutOfTime(UserError):
@@ -165,6 +168,7 @@ class Explanation:
             is additive in the players and these are their shares; NaN where fewer than three were evaluated.
         evaluations: coalitions whose value was computed; seconds: wall time.
         user, item, title, sentence, rank: filled in by whoever asked; rank 1 = best, 0 = hidden or not scored, -1 = unknown.
+        clauses: what the sentence says, one dictionary a clause: its kind, players (ids) and value, the number that backs it.
     """
 
     question: str
@@ -184,6 +188,7 @@ class Explanation:
     item: str = ""
     title: str = ""
     sentence: str = ""
+    clauses: tuple[dict[str, Any], ...] = ()
     rank: int = -1
     cached: bool = False
     notes: tuple[str, ...] = field(default=())
@@ -234,8 +239,8 @@ class Explanation:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """What `as_dict` gave; fields that are not known are left out."""
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        for name in ("players", "labels", "notes"):
-            known[name] = tuple(known[name])
+        for name in ("players", "labels", "notes", "clauses"):
+            known[name] = tuple(known.get(name, ()))
         for name in ("contributions", "standard_error"):
             known[name] = None if known[name] is None else np.array([_number(v) for v in known[name]], np.float64)
         return cls(**known | {name: _number(known[name]) for name in ("base", "output", "fidelity", "seconds")})

@@ -71,6 +71,9 @@ REASONS = {
         r"none of the (\d+) likeliest sets does it when scored": "最有可能的 {} 个集合经打分后都做不到",
         r"all sets of past items were tried and none does it": "试过历史条目的所有集合，都做不到",
         r"no set of past items that was tried does it": "试过的历史条目集合都做不到",
+        r"all sets of words were tried and none does it": "试过词语的所有集合，都做不到",
+        r"no set of words that was tried does it": "试过的词语集合都做不到",
+        r"with all words masked its rank is (\d+)": "遮住全部词语时它排第 {} 名",
         r"no set of up to (\d+) additions that was tried does it": "试过的至多 {} 个新增条目的集合都做不到",
     }
 }
@@ -133,11 +136,12 @@ def named(labels: Sequence[str], language: str = "en") -> str:
 
 
 def reason(text: str, language: str) -> str:
-    """Why nothing was found, in this language."""
+    """Why nothing was found, in this language; of what comes in parts each part that is known."""
     for pattern, said in REASONS.get(language, {}).items():
         if match := re.fullmatch(pattern, text):
             return said.format(*match.groups())
-    return text
+    parts = text.split("; ")
+    return _words(language)["join"].join(reason(part, language) for part in parts) if len(parts) > 1 else text
 
 
 def _words(language: str) -> dict[str, str]:

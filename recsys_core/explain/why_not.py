@@ -109,7 +109,8 @@ def why_not(subject: Subject, k: int, *, most: int = 5, evaluations: int = 1000)
     (rank,) = ranks_in(now, item)
     name = str(subject.items.ids[item])
     if 0 < rank <= k:
-        raise UserError(f"item {name} is in the list, at rank {rank}; choose k below {rank}, or ask remove_history")
+        shorter = f"choose k below {rank}, or ask remove_history" if rank > 1 else "ask remove_history what would take it out"
+        raise UserError(f"item {name} is in the list, at rank {rank}; {shorter}")
     shown = now.copy()
     z = subject.model.z(subject.history)[0]  # (n_items, c)
     shown[0, item] = np.nan_to_num(subject.model.score(subject.history)[0, item], nan=-np.inf)

@@ -12,6 +12,7 @@ import numpy as np
 from recsys_core import registry
 from recsys_core.errors import UserError
 from recsys_core.explain.game import Budget, Credit, Explanation, Floats, Game, Masks, Meter
+from recsys_core.limits import check_seed
 
 FLOORS = ("random", "popularity")  # they do not look at the model; the others are held against them
 
@@ -27,9 +28,10 @@ def unable(method: str, game: Game) -> str:
     return str(module.unable(game)) if hasattr(module, "unable") else ""
 
 
-def best(game: Game) -> str:
-    """Exact where that can be had, else sampled Shapley values."""
-    return "shap" if unable("exact", game) else "exact"
+def best(game: Game, budget: Budget | None = None) -> str:
+    """Exact where it is closed form, or where the budget pays for all coalitions; else sampled Shapley values."""
+    closed, most = game.additive is not None, (budget or Budget()).evaluations
+    return "exact" if closed or (not unable("exact", game) and 2 ** len(game.players) <= most) else "shap"
 
 
 def attribute(
@@ -44,9 +46,9 @@ def attribute(
     Raises:
         UserError: unknown method, or one that cannot meet this game; OutOfTime: the seconds did not suffice.
     """
-    method, budget = method or best(game), budget or Budget()
-    if seed < 0:
-        raise UserError(f"seed = {seed} is negative; use 0 or more")
+    budget = budget or Budget()
+    method = method or best(game, budget)
+    check_seed(seed)
     module = registry.get(__name__, method, "explainer")
     if reason := unable(method, game):
         raise UserError(f"{method} cannot explain {game.question} here: {reason}")

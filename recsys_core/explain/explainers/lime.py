@@ -16,8 +16,9 @@ def explain(meter: Meter, rng: np.random.Generator) -> Credit:
     """
     n = meter.affordable(rng)
     contributions, base, fidelity = (_words if meter.game.sequence else _table)(meter, n, int(rng.integers(2**31)))
-    note = (f"the time budget left {n} samples",) if n < meter.budget.evaluations else ()
-    return Credit(contributions, base, fidelity=fidelity, notes=note)
+    notes = [f"the time budget left {n} samples"] if n < meter.budget.evaluations else []
+    notes += [f"{n} samples do not tell {meter.n} players apart, and the R2 says little"] if n <= meter.n else []
+    return Credit(contributions, base, fidelity=fidelity, notes=tuple(notes))
 
 
 def _words(meter: Meter, n: int, seed: int) -> tuple[Any, float, float]:

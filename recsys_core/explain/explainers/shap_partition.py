@@ -15,16 +15,7 @@ def unable(game: Game) -> str:
 
 
 def explain(meter: Meter, rng: np.random.Generator) -> Credit:
-    """Groups of neighbouring words are opened where they matter most, until the budget ends; a group that stays closed shares
-    its credit equally. Base + contributions = output at any budget."""
-    import shap
-
-    evaluations = meter.affordable(rng)
-    masker = shap.maskers.Partition(np.zeros((1, meter.n)), clustering=_clusters(meter.game))
-    explainer = shap.explainers.Partition(meter, masker)
-    values, base = _shap.run(explainer, meter.n, max_evals=max(evaluations, 4), batch_size=meter.budget.batch)
-    cut = evaluations < meter.budget.evaluations
-    return Credit(values, base, notes=(f"the time budget left {evaluations} evaluations",) if cut else ())
+    return _shap.owen(meter, rng, _clusters(meter.game))
 
 
 def _clusters(game: Game) -> Any:
