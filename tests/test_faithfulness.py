@@ -24,6 +24,7 @@ from recsys_core.explain.faithfulness import (
     correlations,
     fidelity,
     load,
+    passed,
     scoreboard,
     verdict,
 )
@@ -101,10 +102,27 @@ def test_nothing_is_found_where_all_credit_is_random(run: Run, monkeypatch: pyte
 
 
 def test_verdict_needs_floors(run: Run) -> None:
-    board = scoreboard(run, users=5, most=3, methods=("exact", "random"), seeds=1)
-    with pytest.raises(UserError, match=r"methods: .* random and popularity"):
+    board = scoreboard(run, users=12, most=3, methods=("exact", "random"), seeds=1)
+    with pytest.raises(UserError, match=r"no verdict: .* random and popularity"):
         verdict(board)
     assert "no verdict" in board.text()
+
+
+def test_a_few_users_are_no_evidence(run: Run) -> None:
+    """Three users that agree have an interval without width: no verdict, however well it looks."""
+    board = scoreboard(run, users=3, most=3, methods=CHEAP, seeds=1)
+    assert passed(board) is None
+    assert "3 users are too few" in board.text()
+    with pytest.raises(UserError, match="judge 10 or more"):
+        verdict(board)
+
+
+def test_who_could_not_be_judged_is_told_with_the_reason(run: Run, board: Scoreboard, tmp_path: Path) -> None:
+    assert board.aside.keys() == {"shap_exact", "shap_partition", "ig"}
+    assert "too many to enumerate" in board.aside["shap_exact"]
+    for name, reason in board.aside.items():
+        assert f"not judged: {name}, {reason}" in board.text()
+    assert scoreboard(run, users=10, most=3, methods=("exact", "random"), seeds=1).aside == {}  # nobody else was asked
 
 
 def test_verdict_follows_its_thresholds(board: Scoreboard) -> None:
@@ -317,7 +335,7 @@ def reading(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Run:
 
 
 def test_explainers_of_words_are_judged_by_masking_words(reading: Run) -> None:
-    board = scoreboard(reading, question="words", users=6, most=2, seeds=2, budget=Budget(40))
+    board = scoreboard(reading, question="words", users=10, most=2, seeds=2, budget=Budget(20))
     assert {"exact", "shap_partition", "lime", "loo", "ig", "random"} <= set(board.methods)
     assert "popularity" not in board.methods
     assert board.mean("exact", "del", 0, 2) < board.mean("random", "del", 0, 2)

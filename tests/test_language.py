@@ -215,6 +215,8 @@ def test_reasons_are_known_in_chinese() -> None:
         words = max(re.split(r"\\d\+|[().*]|past items|words were|words that", pattern), key=len).strip()
         assert words in source, f"nobody says {words!r} any more"
     assert told.reason("what nobody says", "zh") == "what nobody says"
+    parts = "no set of words that was tried does it; with all words masked its rank is 3"
+    assert told.reason(parts, "zh") == "试过的词语集合都做不到；遮住全部词语时它排第 3 名"
     subject = subjects(0, 3)[0]
     hidden = remove_history(subject, len(subject.items))
     assert not hidden.found

@@ -19,7 +19,7 @@ from recsys_core.explain.game import Budget
 from recsys_core.explain.subject import Subject, shares
 from recsys_core.explain.tree import PRIOR, TEXT_ASIDE, tree
 from recsys_core.hybrid import Blend, Hybrid, constants
-from recsys_core.text import Encoder
+from recsys_core.text import Encoder, forget
 
 LINEAR = ("popularity", "item_knn", "ease", "factors", "next_item", "bert", "cold")
 
@@ -75,6 +75,15 @@ def test_leaves_and_base_are_the_logit_shown_for_200_pairs(data: Dataset, model:
             assert abs(e.base + e.contributions.sum() - shown) < 1e-6, (question, user, item)
         leaves = tree(about)
         assert abs(leaves.base + leaves.frame["contribution"].sum() - shown) < 1e-6
+
+
+def test_leaves_down_to_words_are_the_logit_shown_for_200_pairs(data: Dataset, model: Hybrid) -> None:
+    """Component -> past item -> word: all leaves and the base, against what the model scores."""
+    for user, item in pairs(data, 200):
+        leaves = tree(subject(data, model, user, item), words=True, budget=Budget(20))
+        shown = float(model.score(data.histories()[[user]], np.array([item]))[0, 0])
+        assert abs(leaves.base + leaves.frame["contribution"].sum() - shown) < 1e-6
+        assert (leaves.frame["word"] != "").any()
 
 
 def test_every_level_of_the_tree_reconciles_down_to_words(data: Dataset, model: Hybrid) -> None:
@@ -163,6 +172,7 @@ def test_no_text_is_read_for_history_and_components(data: Dataset, model: Hybrid
     monkeypatch.setattr(Encoder, "embed", fail)
     found = shares(model, data.histories()[[3]], np.arange(10))
     assert found.history(model.blend)[0].shape == (len(data.histories()[[3]].items), 10)
+    forget()  # what other tests have read
     with pytest.raises(AssertionError, match="BERT was called"):  # words do read it
         attribute(questions.ask("words", subject(data, model, 3, 4)), "loo")
 

@@ -150,6 +150,10 @@ def test_what_is_in_the_list_is_not_asked_about() -> None:
     subject = subjects(0, 2)[0]
     with pytest.raises(UserError, match="at rank 2"):
         why_not(subject, 5)
+    with pytest.raises(UserError, match="choose k below 2"):
+        why_not(subject, 5)
+    with pytest.raises(UserError, match="at rank 1; ask remove_history what would take it out"):  # there is no k below
+        why_not(subjects(0, 1)[0], 5)
     with pytest.raises(UserError, match="k must be"):
         why_not(subject, 0)
     with pytest.raises(UserError, match="top 2 already"):

@@ -155,6 +155,10 @@ def table(run: Run, board: Scoreboard) -> None:
     shared.table(view, "faith table", columns)
     shared.download(view, f"{run.path.name}-scoreboard", "faith table")
     st.caption(t("faith.table.caption"))
+    if board.aside:
+        with st.expander(plain("faith.aside", n=len(board.aside)), icon=":material/person_off:"):
+            heads = [plain("faith.column.method"), plain("faith.aside.why")]
+            shared.table(pd.DataFrame(list(board.aside.items()), columns=heads), "faith aside")
 
 
 page(state.current_run())

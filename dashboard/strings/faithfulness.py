@@ -19,7 +19,10 @@ EN = {
     "faith.make.failed": "The scoreboard could not be made. The reason:",
     "faith.verdict.yes": "**Faithful.** All {of} checks hold on the first recommendations of {n:,} users.",
     "faith.verdict.no": "**Not shown to be faithful.** {good} of {of} checks hold on the first recommendations of {n:,} users.",
-    "faith.verdict.unknown": "No verdict: it needs the methods exact or shap, and the floors, on the board ({n:,} users).",
+    "faith.verdict.unknown": "No verdict: it needs 10 users or more ({n:,} are on the board), the methods exact or shap, and the "
+    "floors.",
+    "faith.aside": "Methods that could not be judged ({n})",
+    "faith.aside.why": "why not",
     "faith.verdict.caption": "Asked of what a reader is shown by default: exact must be near the best method, and exact and "
     "shap far from random credit and from credit by popularity, beyond chance (95%, paired by user).",
     "faith.checks": "What was checked",
@@ -83,7 +86,9 @@ ZH = {
     "faith.make.failed": "无法生成评分板。原因：",
     "faith.verdict.yes": "**忠实。** 在 {n:,} 位用户的首个推荐上，{of} 项检查全部通过。",
     "faith.verdict.no": "**未能证明忠实。** 在 {n:,} 位用户的首个推荐上，{of} 项检查通过 {good} 项。",
-    "faith.verdict.unknown": "没有结论：评分板上需要 exact 或 shap，以及底线方法（{n:,} 位用户）。",
+    "faith.verdict.unknown": "没有结论：至少需要 10 位用户（评分板上有 {n:,} 位）、方法 exact 或 shap，以及底线方法。",
+    "faith.aside": "无法评判的方法（{n}）",
+    "faith.aside.why": "原因",
     "faith.verdict.caption": "检查的是默认展示给读者的方法：exact 须接近最好的方法，exact 与 shap 须远离随机归因和按热门度归因"
     "，且超出偶然（95%，按用户配对）。",
     "faith.checks": "检查了什么",

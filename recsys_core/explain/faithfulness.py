@@ -45,6 +45,7 @@ COSTS = ("stability", "evaluations", "seconds")  # those that do not depend on h
 JUDGED = ("exact", "shap")  # those that a reader is shown by default
 BETTER = {"del": -1, "ins": 1}  # figures looked at, with `most` past items; +1 = higher is better
 EPSILON = 0.05  # so much exact may lose to the best: if the model is additive it is the optimum of both, up to ties and rounding
+LEAST_USERS = 10  # with fewer a bootstrap knows no chance: three users that agree look certain
 FAR = 0.25  # least distance to a floor; on films it is twice that to popularity, and a constant or noise cannot have it
 
 
@@ -85,6 +86,11 @@ class Scoreboard:
     @property
     def methods(self) -> list[str]:
         return list(dict.fromkeys(self.rows["method"]))
+
+    @property
+    def aside(self) -> dict[str, str]:
+        """Methods that could not be judged, and why: the first user whose question they cannot meet."""
+        return dict(self.settings.get("aside", {}))
 
     def mean(self, method: str, metric: str, k: int = 0, ke: int = 0) -> float:
         return float(self._row(method, metric, k, ke)["mean"])
@@ -140,10 +146,9 @@ class Scoreboard:
         )
         agreement = f"agreement (Spearman):\n{pairs.to_string(float_format='%.2f', na_rep='')}\n\n" if len(pairs) else ""
         table = self.table().to_string(float_format="%.3f")
-        judged = (
-            verdict(self).text() if _can_judge(self) else f"no verdict: it needs exact or shap, and {' and '.join(_floors(self))}"
-        )
-        return f"\n{head}\n{marks}\n\n{table}\n\n{agreement}{judged}"
+        judged = f"no verdict: {lacks}" if (lacks := _lacking(self)) else verdict(self).text()
+        aside = "".join(f"not judged: {name}, {reason}\n" for name, reason in self.aside.items())
+        return f"\n{head}\n{marks}\n\n{table}\n\n{aside}{agreement}{judged}"
 
     def save(self, run: Run) -> None:
         """Write faithfulness.parquet and faithfulness.json into the run, each whole; `load` refuses one of each of two boards."""
@@ -227,7 +232,8 @@ def scoreboard(
     check_seed(seed)
     rng = np.random.default_rng(seed)
     subjects = _sample(run, question, users, most, rng)
-    able = list(dict.fromkeys(methods or _able(question, subjects)))
+    aside = {} if methods else _aside(question, subjects)
+    able = list(dict.fromkeys(methods or [name for name in explainers.names() if name not in aside]))
     depths, limit = sorted({*DEPTHS, k}), budget or Budget()
     _explained(
         question, subjects[0], able, limit, [0]
@@ -249,7 +255,7 @@ def scoreboard(
             say(f"explained {n + 1} of {len(subjects)} users with {len(able)} methods")
     settings = {"question": question, "users": len(subjects), "k": k, "most": most, "seeds": seeds, "seed": seed}
     told_of = (_rows(found, able, seed), _agreement(pairs, able, seed), _gaps(found, able, most, seed))
-    return Scoreboard(*told_of, settings | {"budget": asdict(limit)})
+    return Scoreboard(*told_of, settings | {"budget": asdict(limit), "aside": aside})
 
 
 def _sample(run: Run, question: str, users: int, most: int, rng: np.random.Generator) -> list[Subject]:
@@ -276,10 +282,11 @@ def _players(question: str, about: Subject) -> int:
         return 0
 
 
-def _able(question: str, subjects: Sequence[Subject]) -> list[str]:
-    """Explainers that can meet every subject's game, so that all are judged on the same users."""
+def _aside(question: str, subjects: Sequence[Subject]) -> dict[str, str]:
+    """Explainers that cannot meet every subject's game, and why not: all are judged on the same users."""
     games = [questions.ask(question, about) for about in subjects]
-    return [name for name in explainers.names() if not any(explainers.unable(name, game) for game in games)]
+    first = {n: next(filter(None, (explainers.unable(n, game) for game in games)), "") for n in explainers.names()}
+    return {name: reason for name, reason in first.items() if reason}
 
 
 def _explained(
@@ -426,23 +433,29 @@ def _floors(board: Scoreboard) -> tuple[str, ...]:
     return explainers.FLOORS if board.settings["question"] == "history" else explainers.FLOORS[:1]  # words have no popularity
 
 
-def _can_judge(board: Scoreboard) -> bool:
-    return set(_floors(board)) <= set(board.methods) and any(name in board.methods for name in JUDGED)
+def _lacking(board: Scoreboard) -> str:
+    """What a verdict needs and this board has not; "" if nothing."""
+    if board.settings["users"] < LEAST_USERS:
+        return f"{board.settings['users']} users are too few to rule out chance; judge {LEAST_USERS} or more"
+    if set(_floors(board)) <= set(board.methods) and any(name in board.methods for name in JUDGED):
+        return ""
+    return f"it needs exact or shap, and {' and '.join(_floors(board))}; here are {', '.join(board.methods)}"
 
 
 def passed(board: Scoreboard) -> bool | None:
     """What `verdict` says, in a word; None if the board lacks what it needs."""
-    return verdict(board).passed if _can_judge(board) else None
+    return None if _lacking(board) else verdict(board).passed
 
 
 def verdict(board: Scoreboard) -> Verdict:
     """Is exact within EPSILON of the best, and are exact and shap FAR from random and popularity, beyond chance (95%, paired)?
 
     Exact need not beat the others: on a model that is linear in its history a well sampled explainer finds the same. Where exact
-    cannot be had, shap alone is judged. Raises UserError if the floors, or both of exact and shap, are not on the board.
+    cannot be had, shap alone is judged. Raises UserError if the floors, or both of exact and shap, are not on the board, or fewer
+    than LEAST_USERS users.
     """
-    if not _can_judge(board):
-        raise UserError(f"methods: a verdict needs exact or shap, and {' and '.join(_floors(board))}; here are {board.methods}")
+    if lacks := _lacking(board):
+        raise UserError(f"no verdict: {lacks}")
     checks: list[tuple[str, bool]] = []
     for metric, sign in BETTER.items():
         values = {name: sign * board.mean(name, metric, 0, board.settings["most"]) for name in board.methods}
