@@ -4,16 +4,20 @@
 
 Starts `whyrec dashboard` over the run's folder and looks at it with Chromium: seconds from starting the server to the first page,
 seconds to open each page in a fresh browser, milliseconds from a key on a weight's slider to other numbers on the page (what the
-reader waits for: network, server and drawing), and ten sessions at once: errors, milliseconds, megabytes of the server.
+reader waits for: network, server and drawing), and ten sessions at once: errors, milliseconds, megabytes of the server. Beside
+them, in the same minutes, a page of one slider and one chart of ten bars: what machine, browser and Streamlit take at the least.
 Writes results/in_browser.json.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,7 @@ import numpy as np
 from _common import ROOT, arguments, megabytes, result_file
 
 sys.path.insert(0, str(ROOT / "tests"))
-from served import READY, chromium, opened, serve
+from served import READY, chromium, free_port, opened, serve, wait_for
 
 from dashboard.app import SCREENS
 from recsys_core.run import Run
@@ -34,15 +38,45 @@ NUMBERS = {
     "explain": "[data-testid=stMetricValue]",
     "lab": "[data-testid=stMetricDelta]",
 }
-# From the key to the first picture in which the numbers are others; -1 if they stay for five seconds.
+# From the browser's own key event to the first picture in which the numbers are others; -1 if they stay for five seconds.
 WATCH = """([slider, numbers]) => new Promise(done => {
   const read = () => [...document.querySelectorAll(numbers)].map(e => e.textContent).join("|");
-  const before = read(), start = performance.now();
-  const look = () => read() !== before && read() !== "" ? requestAnimationFrame(() => done(performance.now() - start))
-    : performance.now() - start > 5000 ? done(-1) : requestAnimationFrame(look);
+  const before = read(), asked = performance.now();
+  let start = 0;
+  document.querySelector(slider).addEventListener("keydown", e => { start = e.timeStamp; }, {once: true, capture: true});
+  const look = () => start && read() !== before && read() !== "" ? requestAnimationFrame(() => done(performance.now() - start))
+    : performance.now() - asked > 5000 ? done(-1) : requestAnimationFrame(look);
   window.moved = false;
   requestAnimationFrame(look);
 })"""
+
+
+TOY = """
+import plotly.graph_objects as go
+import streamlit as st
+
+weight = st.slider("ease", 0.0, 1.0, 0.3, 0.01, key="weight-ease")
+values = [weight * n for n in range(1, 11)]
+st.title("toy")
+st.plotly_chart(go.Figure(go.Bar(x=values, y=list(range(10)), orientation="h", text=[f"{v:.3f}" for v in values])))
+"""
+TOY_NUMBERS = "[data-testid=stPlotlyChart] text.bartext"
+
+
+@contextmanager
+def toy(folder: Path) -> Iterator[str]:
+    """The least page there is: its address."""
+    script, port = folder / "toy.py", free_port()
+    script.write_text(TOY)
+    words = ["run", str(script), f"--server.port={port}", "--server.headless=true", "--browser.gatherUsageStats=false"]
+    with (folder / "toy.log").open("w") as out:
+        server = subprocess.Popen([sys.executable, "-m", "streamlit", *words], stdout=out, stderr=out)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
 
 
 def ready(page: Any) -> None:
@@ -66,9 +100,9 @@ def told(times: list[float]) -> dict[str, Any]:
     return summary | {"unchanged": len(times) - len(good)}
 
 
-def sliders(browser: Any, url: str) -> dict[str, Any]:
+def sliders(browser: Any, url: str, asked: dict[str, str]) -> dict[str, Any]:
     found = {}
-    for name, numbers in NUMBERS.items():
+    for name, numbers in asked.items():
         context = browser.new_context(viewport={"width": 1280, "height": 1000})
         page = context.new_page()
         page.goto(f"{url}/{name}?user=196")
@@ -156,7 +190,14 @@ def main() -> None:
                 page.close()
                 if name == "warm_start":
                     result["pages_seconds"] = openings(browser, url)
-                    result["slider"] = sliders(browser, url)
+                    with toy(Path(folder)) as least:
+                        before = sliders(browser, least, {"": TOY_NUMBERS})["user"]
+                        result["slider"] = sliders(browser, url, NUMBERS)
+                        after = sliders(browser, least, {"": TOY_NUMBERS})["user"]
+                    result["slider"] |= {"toy, before": before, "toy, after": after}
+                    least_ms = (before["median_ms"] + after["median_ms"]) / 2
+                    shown = [name or "user" for name in NUMBERS]
+                    result["medians_in_toys"] = {n: round(result["slider"][n]["median_ms"] / least_ms, 2) for n in shown}
                     result_file("in_browser", run.dataset, started, result)
                     result["sessions"] = many(browser, url, servers[-1].pid)
             print(name, result[f"first_page_{name}_seconds"], flush=True)
