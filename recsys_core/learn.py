@@ -6,6 +6,7 @@ In: Candidates (standardised scores, validation likes). Out: weights, and a cali
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -21,11 +22,13 @@ from recsys_core.scorers.base import Scores
 STEPS = (0.3, 0.1)  # of the coordinate search, as shares of all weight
 LEAST_GAIN = 2e-4  # in NDCG: smaller moves follow the noise of the validation users
 ROUNDS = 2  # at each step size
+BAGS = 8  # searches whose mean is taken
+ENOUGH = 5000  # users: a single search on so many is hardly moved by who was drawn
 DEPTH = 3  # the search looks at the first 3k places: more hits where a user has few (compared in benchmarks/learners.py)
 
 
 def fit_blend(store: Candidates, start: Blend, k: int, held_out: float = 0.0) -> Blend:
-    """Weights of the components that score warm items, by coordinate search, then calibrated on the recommended top k.
+    """Weights of the components that score warm items, as `rank_weights` has them, then calibrated on the recommended top k.
 
     Components that score nothing but cold items keep the weight of `start`; `held_out` as in `calibrate`.
     """
@@ -34,22 +37,53 @@ def fit_blend(store: Candidates, start: Blend, k: int, held_out: float = 0.0) ->
     if not len(usable):
         return start
     weights = np.array(start.weights)
-    weights[usable] = search_weights(warm.keep(usable), DEPTH * k)
+    weights[usable] = rank_weights(warm.keep(usable), DEPTH * k)
     learned = calibrate(replace(start.only(usable), weights=tuple(weights[usable].tolist())), warm.keep(usable), k, held_out)
     weights[usable] = learned.weights
     return replace(start, weights=tuple(weights.tolist()), bias=learned.bias)
 
 
-def search_weights(store: Candidates, k: int) -> NDArray[np.float64]:
-    """Non-negative weights (n_components,) that sum to 1 and rank the store's users best, from equal weights on."""
-    z = np.nan_to_num(store.z, nan=0.0)
-    judged = store.n_relevant > 0
+def rank_weights(store: Candidates, k: int) -> NDArray[np.float64]:
+    """Weights (n_components,) >= 0 that sum to 1: half from searching what ranks the judged users best, half from what tells likes
+    from the rest.
 
-    def quality(weights: NDArray[np.float64]) -> float:
-        logit = np.where(store.items < 0, -np.inf, z @ weights.astype(np.float32))
-        return float(ndcg_of(logit, store, k).mean()) if judged.any() else 0.0
+    Each follows the luck of the validation users in its own way, and their mean ranks other users better than either
+    (benchmarks/learners.py).
+    """
+    there = store.items >= 0
+    slopes, _ = _logistic(np.nan_to_num(store.z)[there].astype(np.float64), store.relevant[there])
+    searched = search_weights(store, k)
+    return (searched + slopes / slopes.sum()) / 2 if slopes.sum() > 0 else searched
 
-    weights = np.full(z.shape[2], 1 / z.shape[2])
+
+def search_weights(store: Candidates, k: int, bags: int = BAGS) -> NDArray[np.float64]:
+    """Non-negative weights (n_components,) that sum to 1 and rank the store's users well: the mean over searches on users drawn
+    with replacement, for one search on a few hundred users ends where their luck has it (bagging, Breiman 1996).
+
+    `bags`: searches; 1, or more than ENOUGH users that can be judged: one, on the users as they are.
+    """
+    z, n, users = np.nan_to_num(store.z, nan=0.0), store.z.shape[2], int((store.n_relevant > 0).sum())
+    known: dict[bytes, NDArray[np.float64]] = {}
+
+    def each(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(users,) NDCG, kept: the searches begin alike and ask much the same."""
+        key = weights.astype(np.float32).tobytes()
+        if key not in known:
+            known[key] = ndcg_of(np.where(store.items < 0, -np.inf, z @ weights.astype(np.float32)), store, k)
+        return known[key]
+
+    if not users:
+        return np.full(n, 1 / n)
+    whole = np.full(users, 1 / users)
+    rng = np.random.default_rng(0)
+    draws = [rng.multinomial(users, whole) / users for _ in range(bags)] if 1 < bags and users <= ENOUGH else [whole]
+    found = [_climb(lambda weights, draw=draw: float(each(weights) @ draw), n) for draw in draws]  # type: ignore[misc]
+    return np.asarray(np.mean(found, axis=0))
+
+
+def _climb(quality: Callable[[NDArray[np.float64]], float], n: int) -> NDArray[np.float64]:
+    """Coordinate search over weights (n,) that sum to 1, from equal weights on."""
+    weights = np.full(n, 1 / n)
     best = quality(weights)
     for step in STEPS:
         for _ in range(ROUNDS):
