@@ -15,6 +15,7 @@ import pytest
 from worlds import random_world
 
 from recsys_core import learn
+from recsys_core.candidates import Candidates
 from recsys_core.config import Settings, dump_settings, load_settings
 from recsys_core.data import Interactions
 from recsys_core.errors import UserError
@@ -150,6 +151,38 @@ def test_weights_are_found_that_beat_the_best_component(run: Run) -> None:
     store = run.candidates
     best = max(learn.ndcg_of(np.nan_to_num(store.z[:, :, c], nan=-9), store, 10).mean() for c in range(3))
     assert learn.ndcg_of(store.logit(run.model.blend), store, 10).mean() >= best - 1e-9
+
+
+def noisy_store(seed: int, users: int = 60, m: int = 40) -> Candidates:
+    """Two components see a third of what makes a like, each through noise of its own; four see nothing."""
+    rng = np.random.default_rng(seed)
+    signal = rng.normal(size=(users, m, 1))
+    z = np.concatenate([signal + 1.5 * rng.normal(size=(users, m, 2)), rng.normal(size=(users, m, 4))], axis=2)
+    relevant = rng.random((users, m)) < 1 / (1 + np.exp(3 - 1.5 * signal[:, :, 0]))
+    items, none = np.tile(np.arange(m), (users, 1)), np.zeros((users, m), bool)
+    return Candidates(np.arange(users), items, z.astype(np.float32), relevant, none, relevant.sum(axis=1), none)
+
+
+def test_weights_of_few_users_are_nearer_the_truth_than_one_search() -> None:
+    """The truth: half and half, nothing for noise. On shuffled likes there is none, and no component is held for it."""
+    truth, gain, lost = np.array([0.5, 0.5, 0, 0, 0, 0]), [], []
+    for seed in range(6):
+        store = noisy_store(seed)
+        ours, one = learn.rank_weights(store, 30), learn.search_weights(store, 30, bags=1)
+        assert (ours >= 0).all()
+        assert ours.sum() == pytest.approx(1)
+        assert (learn.rank_weights(store, 30) == ours).all()  # the same data, the same weights
+        gain.append(np.abs(one - truth).sum() - np.abs(ours - truth).sum())
+        likes = np.random.default_rng(seed).permuted(store.relevant, axis=1)
+        lost.append(learn.rank_weights(replace(store, relevant=likes), 30)[:2].sum())
+    assert np.mean(gain) > 0.05
+    assert np.mean(lost) < 0.6
+
+
+def test_nobody_to_judge_gives_equal_weights() -> None:
+    store = noisy_store(0)
+    silent = replace(store, relevant=np.zeros_like(store.relevant), n_relevant=np.zeros_like(store.n_relevant))
+    assert learn.rank_weights(silent, 30).tolist() == [1 / 6] * 6
 
 
 def test_calibration_keeps_the_ranking_and_meets_the_hit_rate() -> None:
