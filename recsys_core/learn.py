@@ -44,8 +44,8 @@ def fit_blend(store: Candidates, start: Blend, k: int, held_out: float = 0.0) ->
 
 
 def rank_weights(store: Candidates, k: int) -> NDArray[np.float64]:
-    """Weights (n_components,) >= 0 that sum to 1: half from searching what ranks the judged users best, half from what tells likes
-    from the rest.
+    """Weights (n_components,) >= 0 that sum to 1: half from searching what ranks the judged users best, half from what tells their
+    likes from the rest.
 
     Each follows the luck of the validation users in its own way, and their mean ranks other users better than either
     (benchmarks/learners.py).
@@ -76,7 +76,7 @@ def search_weights(store: Candidates, k: int, bags: int = BAGS) -> NDArray[np.fl
         return np.full(n, 1 / n)
     whole = np.full(users, 1 / users)
     rng = np.random.default_rng(0)
-    draws = [rng.multinomial(users, whole) / users for _ in range(bags)] if 1 < bags and users <= ENOUGH else [whole]
+    draws = [rng.multinomial(users, whole) / users for _ in range(bags)] if bags > 1 and users <= ENOUGH else [whole]
     found = [_climb(lambda weights, draw=draw: float(each(weights) @ draw), n) for draw in draws]  # type: ignore[misc]
     return np.asarray(np.mean(found, axis=0))
 
