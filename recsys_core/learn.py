@@ -44,8 +44,8 @@ def fit_blend(store: Candidates, start: Blend, k: int, held_out: float = 0.0) ->
 
 
 def rank_weights(store: Candidates, k: int) -> NDArray[np.float64]:
-    """Weights (n_components,) >= 0 that sum to 1: half from searching what ranks the judged users best, half from a logistic fit of
-    their likes.
+    """Weights (n_components,) >= 0 that sum to 1: half from a search for what ranks the judged users best, half from a logistic
+    fit of their likes.
 
     Each follows the luck of the validation users in its own way, and their mean ranks other users better than either
     (benchmarks/learners.py).
