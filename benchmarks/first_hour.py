@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results" / "first_hour.json", ROOT / "docs" / "first-hour.md"
 FIRST = "Its first page, run to its end"
 LIMIT = 1800  # seconds a step may take
+# What a terminal takes for a colour, a title or a move and does not show (ECMA-48).
+COLOUR = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 OWN = """
 import sys
 from recsys_core.readers import load_dataset
@@ -92,6 +94,7 @@ class Newcomer:
         self.note(step, command if shown is None else shown, time.perf_counter() - started, failed, output, told)
 
     def note(self, step: str, shown: str, seconds: float, failed: int, output: str, told: Callable[[str], str]) -> None:
+        output = COLOUR.sub("", output)
         try:
             out = last_line(output) if failed else told(output)
         except Exception as error:

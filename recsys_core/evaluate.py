@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,8 @@ from recsys_core.data import Histories, Interactions
 from recsys_core.errors import UserError, unknown
 from recsys_core.hybrid import Blend, load_blend, sigmoid
 from recsys_core.limits import check_k
-from recsys_core.opened import TABLES, count_opening, times_opened
+from recsys_core.opened import TABLES, count_opening, stored, times_opened
+from recsys_core.overview import judged
 from recsys_core.ranking import hide, marked, top_k
 from recsys_core.run import Run
 from recsys_core.scorers import scorer_class
@@ -98,6 +99,21 @@ class Report:
         facts = {"convention": self.convention, "differences": self.differences.to_dict("records")}
         table = {**self.calibration, "table": self.calibration["table"].to_dict("records")}
         count_opening(run, {**facts, "calibration": table, "short_lists": self.short_lists, "files": files})
+
+    @classmethod
+    def load(cls, run: Run) -> Self:
+        """What `save` wrote last; the test set stays closed. Raises UserError if there is none or a file of it is damaged."""
+        told = judged(run)
+        if told is None:
+            raise UserError(f"{run.path}: not judged yet; run: whyrec evaluate --run {run.path}")
+        facts = stored(run)
+        calibration = facts["calibration"] | {"table": pd.DataFrame(facts["calibration"]["table"])}
+        gaps, short = pd.DataFrame(facts["differences"]), facts.get("short_lists", {})
+        return cls(told.rows, gaps, told.per_user, calibration, told.convention, short)
+
+    @property
+    def k(self) -> int:
+        return int(self.rows["k"].iloc[0])
 
     def text(self) -> str:
         """Tables for a terminal: accuracy with intervals, paired differences, calibration."""

@@ -3,7 +3,8 @@
     from recsys_core.pair_checks import check_score
     check_score(my_score, histories, items)  # my_score(["a; b", ...], ["c", ...]) -> one number a pair
 
-In: a function of texts, or training pairs. Out: one row a check, passed or not, with what was found and how to mend it.
+In: a function of texts, its loss, what it reads of a text, or training pairs. Out: one row a check, passed or not, with what was
+found and how to mend it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from recsys_core.errors import UserError
 from recsys_core.scorers.cross_encoder import Pairs
 
 Score = Callable[[Sequence[str], Sequence[str]], ArrayLike]  # histories and items, one text of each a pair -> (n,) numbers
+Loss = Callable[[Sequence[str], Sequence[str], NDArray[np.float32]], float]  # the same and labels 0 or 1 -> the mean loss
+Read = Callable[[Sequence[str]], Sequence[object]]  # item texts -> what is left of each: words, or numbers of tokens
 LONG = 60  # times a text is repeated so that the pair is longer than a network reads
+SAME = 1e-3  # a smaller gap between two numbers that should be one is rounding, as a share of them where they exceed 1
 LEAST = 1e-4  # a smaller difference of two scores, as a share of the spread of all, is none
+COLUMNS = ["check", "passed", "found", "fix"]
 Found = tuple[bool, str]
 
 
@@ -40,7 +45,7 @@ def check_score(score: Score, histories: Sequence[str], items: Sequence[str]) ->
     told = [("one number a pair", *first, "return the logit of the liked class: shape (n,), finite")]
     if first[0]:
         told += [(name, *check(score, histories, items), fix) for name, check, fix in CHECKS]
-    return pd.DataFrame(told, columns=["check", "passed", "found", "fix"])
+    return pd.DataFrame(told, columns=COLUMNS)
 
 
 def check_pairs(train: Pairs, dev: Pairs) -> pd.DataFrame:
@@ -60,7 +65,43 @@ def check_pairs(train: Pairs, dev: Pairs) -> pd.DataFrame:
         ),
         ("no pair is in both parts", not shared, f"{shared} of {len(theirs)} dev pairs were trained on", "part users, not rows"),
     ]
-    return pd.DataFrame(table, columns=["check", "passed", "found", "fix"])
+    return pd.DataFrame(table, columns=COLUMNS)
+
+
+def check_loss(score: Score, loss: Loss, histories: Sequence[str], items: Sequence[str]) -> pd.DataFrame:
+    """One row, as `check_score`: is what training makes small the cross-entropy of sigmoid(score)? Then sigmoid(score) is the
+    probability that was learned, and the score a log-odds that may be added to others.
+
+    Args:
+        score: what is shown and blended; loss: what is trained, with dropout off.
+    """
+    pairs = [(past, item, label) for past in histories for item in items for label in (1, 0)]
+    value = np.array([_scores(score, [past], [item])[0] for past, item, _ in pairs])
+    got = np.array([float(loss([past], [item], np.array([label], np.float32))) for past, item, label in pairs])
+    wanted = np.logaddexp(0, [-v if label else v for v, (_, _, label) in zip(value, pairs, strict=True)])
+    gap = np.nan_to_num(np.abs(got - wanted) / np.maximum(wanted, 1.0), nan=np.inf)
+    n = int(gap.argmax())
+    told = f"a pair of score {value[n]:.3g} and label {pairs[n][2]} costs {got[n]:.3g}; its cross-entropy is {wanted[n]:.3g}"
+    fix = "train and show one number: binary_cross_entropy_with_logits(score, label)"
+    return pd.DataFrame([("loss and score are on one scale", bool(gap[n] <= SAME), told, fix)], columns=COLUMNS)
+
+
+def check_cut(read: Read, items: Sequence[str]) -> pd.DataFrame:
+    """One row, as `check_score`: are item texts that differ still different where the text is cut?
+
+    Args:
+        read: what of each text the model reads; items: all texts of the catalogue. Those that are equal before are counted once.
+    """
+    texts = list(dict.fromkeys(text.strip() for text in items if text.strip()))
+    left, first, alike = read(texts), dict[str, str](), list[tuple[str, str]]()
+    for text, key in zip(texts, map(repr, left), strict=True):
+        if first.setdefault(key, text) != text:
+            alike.append((first[key], text))
+    told = f"{len(alike)} of {len(texts):,} different texts read as an earlier one"
+    if alike:
+        told += ": " + " and ".join(f"...{text[-40:]!r}" for text in alike[0])
+    fix = "say first what tells items apart, or let the model read more tokens of an item"
+    return pd.DataFrame([("different items read differently", not alike, told, fix)], columns=COLUMNS)
 
 
 def _scores(score: Score, histories: Sequence[str], items: Sequence[str]) -> NDArray[np.float64]:
@@ -109,7 +150,7 @@ def _same_alone(score: Score, histories: Sequence[str], items: Sequence[str]) ->
 
 def _same(a: NDArray[np.float64], b: NDArray[np.float64], what: str) -> Found:
     gap = float(np.abs(a - b).max())
-    return gap <= 1e-3 * max(float(np.abs(a).max()), 1.0), f"{what} differ by {gap:.2g}"
+    return gap <= SAME * max(float(np.abs(a).max()), 1.0), f"{what} differ by {gap:.2g}"
 
 
 def _newest_is_read(score: Score, histories: Sequence[str], items: Sequence[str]) -> Found:

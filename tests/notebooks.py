@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib
 import os
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from bs4 import BeautifulSoup
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
@@ -25,6 +27,8 @@ FOLDER = ROOT / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 PLOT = "application/vnd.plotly.v1+json"
 MACHINE = re.compile(r"(?<![\w.:/])/(?:home|Users|root|work|tmp|opt|mnt|usr)/|[A-Z]:\\\\")
+MADE = re.compile(r"recsys_core\.train\b|\bRun\.load\(")  # past `recsys_core.ready`, which looks of what data a run is
+CALM = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}  # as in the Makefile: else minutes beside other work
 MEASURED = re.compile(r"\d\.\d")  # in running text: a figure that a cell should compute
 
 
@@ -65,6 +69,8 @@ def faults(notebook: NotebookNode) -> list[str]:
             found.append(f"{cell.id}: outputs")
         if MACHINE.search(cell.source):
             found.append(f"{cell.id}: a path of one machine")
+        if cell.cell_type == "code" and MADE.search(cell.source):
+            found.append(f"{cell.id}: a run that recsys_core.ready should open")
         if cell.cell_type == "markdown" and MEASURED.search(cell.source):
             found.append(f"{cell.id}: a figure typed by hand")
     return found
@@ -77,6 +83,27 @@ def with_parameters(notebook: NotebookNode, values: dict[str, Any]) -> NotebookN
     told = assignments(cell.source)
     cell.source = "\n".join(f"{name} = {values.get(name, value)!r}" for name, value in told.items())
     return made
+
+
+def unresolved(notebook: NotebookNode) -> list[str]:
+    """What its cells import and nobody has: `module` or `module.name`."""
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if not _there(alias.name)]
+        elif isinstance(node, ast.ImportFrom):
+            found += [f"{node.module}.{alias.name}" for alias in node.names if not _there(str(node.module), alias.name)]
+    return found
+
+
+def _there(module: str, name: str = "") -> bool:
+    """Can the module, or the name in it, be imported?"""
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError:
+        return False
+    return not name or hasattr(found, name) or _there(f"{module}.{name}")
 
 
 @contextmanager
@@ -99,7 +126,8 @@ def executed(notebook: NotebookNode, folder: Path, seconds: int = 120, within: A
     client = NotebookClient(
         whole, km=within, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
-    client.execute(env=os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(folder / ".ipython"), "HF_HUB_OFFLINE": "1"})
+    own = {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(folder / ".ipython"), "HF_HUB_OFFLINE": "1"}
+    client.execute(env=os.environ | CALM | own)
     notebook.metadata = whole.metadata
     return notebook
 
@@ -115,6 +143,20 @@ def outputs(notebook: NotebookNode, kind: str) -> list[Any]:
     """What the cells have shown of a MIME type."""
     shown = (o for c in notebook.cells if c.cell_type == "code" for o in c.outputs if "data" in o)
     return [o.data[kind] for o in shown if kind in o.data]
+
+
+def table(notebook: NotebookNode, cell: str) -> list[list[str]]:
+    """Rows of the last table that a cell shows, names and values as text; a name that spans rows is in each of them."""
+    shown = [o.data["text/html"] for c in notebook.cells if c.id == cell for o in c.outputs if "text/html" in o.get("data", {})]
+    rows, spanning, left = [], "", 0
+    for row in BeautifulSoup(shown[-1], "html.parser").select("tbody tr"):
+        cells = row.select("th, td")
+        if left == 0:
+            spanning, left = cells[0].get_text().strip(), int(cells[0].get("rowspan", 1))
+            cells = cells[1:]
+        rows.append([spanning, *(part.get_text().strip() for part in cells)])
+        left -= 1
+    return rows
 
 
 def printed(notebook: NotebookNode) -> str:

@@ -142,6 +142,18 @@ def session_state(path: str, tree: ast.Module) -> list[str]:
     return [f"line {n.lineno}" for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr == "session_state"]
 
 
+def unbounded(path: str, tree: ast.Module) -> list[str]:
+    """Functions whose results are kept for whatever they are asked, however much that is."""
+    bad = []
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
+        for how in map(ast.unparse, node.decorator_list):
+            streamlit = "cache_data" in how or "cache_resource" in how
+            endless = how in ("cache", "functools.cache") or "maxsize=None" in how
+            if (streamlit and "max_entries=" not in how) or (endless and ast.unparse(node.args)):
+                bad.append(f"{node.name}: {how}")
+    return bad
+
+
 def too_long(path: str, tree: ast.Module) -> list[str]:
     last = max((n.end_lineno or 0 for n in tree.body), default=0)
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
@@ -248,6 +260,17 @@ RULES = [
             ("recsys_core/text.py", "subprocess.run(text, shell=True)"),
             ("recsys_core/text.py", "os.system(text)"),
             ("recsys_core/text.py", "AutoModel.from_pretrained(x, trust_remote_code=True)"),
+        ],
+    ),
+    Rule(
+        "what is kept in memory has a bound",
+        everywhere,
+        unbounded,
+        [
+            ("dashboard/runs.py", "@st.cache_data\ndef f(path): ..."),
+            ("dashboard/runs.py", "@st.cache_resource(show_spinner=False)\ndef f(path): ..."),
+            ("recsys_core/text.py", "@cache\ndef f(text): ..."),
+            ("recsys_core/text.py", "class A:\n    @functools.lru_cache(maxsize=None)\n    def f(self, text): ..."),
         ],
     ),
     Rule(

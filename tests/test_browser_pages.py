@@ -16,6 +16,12 @@ PATHS = {screen.name: "" if screen.first else screen.name for screen in SCREENS}
 FIELDS = re.compile(r"/(Selectbox|Multiselect|NumberInput|Checkbox)\.\w+\.js")
 REMOVE = (210, 52)  # pixels from the corner of the edited history to the button in its first row
 CELLS = "[data-testid=stDataFrame] canvas [role=gridcell]"
+NAMELESS = """() => [...document.querySelectorAll("button, input, a, [data-testid=stPlotlyChart]")].filter(e => {
+  const said = e.cloneNode(true);
+  said.querySelectorAll("[aria-hidden=true], svg").forEach(icon => icon.remove());
+  const text = e.dataset.testid === "stPlotlyChart" ? "" : said.textContent.trim();
+  return e.offsetParent && e.type !== "file" && !(e.ariaLabel || text || e.labels?.length || e.getAttribute("aria-labelledby"));
+}).map(e => e.outerHTML.slice(0, 900))"""
 pytestmark = pytest.mark.browser
 
 
@@ -239,3 +245,45 @@ def test_by_keyboard_alone(visit) -> None:
     here.page.keyboard.press("Enter")
     opens(here, "lab")
     assert "weights=" in here.page.url
+
+
+def test_what_can_be_used_has_a_name_for_those_who_hear_it(visit) -> None:
+    here = visit("/?user=u01")
+    for name in [*PATHS][::-1]:
+        turn(here, name)
+        assert (name, here.page.evaluate(NAMELESS)) == (name, [])
+    turn(here, "user")
+    for selector in ("[data-testid=stPlotlyChart]", "[data-testid=stSelectbox] input"):
+        here.page.locator(selector).first.evaluate(
+            "e => { for (const name of ['aria-label', 'aria-labelledby', 'id']) e.removeAttribute(name) }"
+        )
+    assert len(here.page.evaluate(NAMELESS)) == 2  # what loses its name is found
+
+
+def test_back_turns_pages_and_the_address_says_what_is_shown(visit) -> None:
+    here = visit("/?run=tiny&user=u01&k=10")
+    search = here.page.get_by_role("textbox", name="Find a user")
+    search.fill("u13")
+    search.press("Enter")
+    here.page.get_by_role("heading", name="What would user u13 get").wait_for()
+    here.page.wait_for_function("location.search.includes('user=u13')")
+    turn(here, "lab")
+    turn(here, "compare")
+    for name in ("lab", "user"):
+        for _ in range(2):  # a page that adds to the address takes one step more
+            here.page.go_back()
+            here.page.wait_for_timeout(1000)
+            here.settled()
+            if urlsplit(here.page.url).path == f"/{PATHS[name]}":
+                break
+        opens(here, name)
+    here.page.get_by_role("heading", name="What would user u13 get").wait_for()  # the choice stays
+    here.page.wait_for_function("location.search.includes('user=u13')")
+    here.page.go_back()  # a choice on the page: it is not undone, and the address does not say that it were
+    here.page.wait_for_timeout(1000)
+    here.settled()
+    here.page.wait_for_function("location.search.includes('user=u13')")
+    here.page.get_by_role("heading", name="What would user u13 get").wait_for()
+    here.page.reload()
+    here.settled()
+    here.page.get_by_role("heading", name="What would user u13 get").wait_for()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shlex
 from pathlib import Path
 from types import ModuleType
 
@@ -43,3 +44,25 @@ def test_a_step_that_fails_is_a_row_and_the_next_goes_on(script: ModuleType, tmp
     new.do("d", 'python3 -c "print(1)"', script.line_with("users"))
     assert [(row.step, row.worked) for row in new.rows] == [("a", True), ("b", False), ("c", False), ("d", False)]
     assert [row.out for row in new.rows][:2] == ["done", "no room"]
+
+
+@pytest.mark.parametrize(
+    "coloured",
+    [
+        "\x1b[31mNameError\x1b[39m: name 'x'",
+        "\x1b[38;5;241;1mNameError\x1b[0m: name 'x'",
+        "\x1b]0;a title\x07NameError: name 'x'",
+        "\x1b]8;;file:a\x1b\\NameError\x1b]8;;\x1b\\: name 'x'",
+        "NameError: name 'x'\n\x1b[0m\n",
+        "\x1b[2K\x1b[1GNameError: name 'x'",
+    ],
+)
+def test_colours_of_a_terminal_do_not_come_onto_the_page(script: ModuleType, tmp_path: Path, coloured: str) -> None:
+    (tmp_path / "whyrec").mkdir()
+    new = script.Newcomer(tmp_path)
+    for code in (1, 0):
+        new.do("a", shlex.join(["python3", "-c", f"print({coloured!r}); raise SystemExit({code})"]), script.last_line)
+    assert [row.out for row in new.rows] == ["NameError: name 'x'"] * 2
+    new.note("a", "", 0.0, 0, coloured, lambda output: 1 / 0)  # what was printed is not understood
+    assert new.rows[-1].out.endswith("; NameError: name 'x'")
+    assert not [row for row in new.rows if "\x1b" in script.line(row)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +24,11 @@ def test_sample_keeps_every_stratum_within_the_bound(seed: int) -> None:
     np.testing.assert_array_equal(chosen, catalogue_map.sample(fame, labels, 5000, np.random.default_rng(seed)))
     with pytest.raises(UserError, match="strata"):
         catalogue_map.sample(fame, labels, 2, rng)
+
+
+def test_the_answers_tell_the_bound() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "faq.md").read_text("utf-8")
+    assert f"Up to {catalogue_map.MOST:,} items, yes." in page
 
 
 def test_best_is_a_sort_without_the_item_itself() -> None:

@@ -9,7 +9,7 @@ import pytest
 from conftest import QUICK, TINY, ran
 from streamlit.testing.v1 import AppTest
 
-from dashboard import strings
+from dashboard import state_map, strings
 from recsys_core import catalogue_map
 from recsys_core.readers import load_dataset
 from recsys_core.run import Run
@@ -52,3 +52,16 @@ def test_the_map_and_neighbours_are_the_cores(open_app, text_run: Run) -> None:
     again = catalogue_map.draw(text_run)
     assert (made.xy == again.xy).all()
     assert (made.cluster == again.cluster).all()
+
+
+@pytest.mark.parametrize("most", [17, 18])
+def test_a_map_of_a_sample_says_so(open_app, text_run: Run, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    draw = catalogue_map.draw
+    monkeypatch.setattr(catalogue_map, "draw", lambda run, seed: draw(run, seed, most))
+    state_map._drawn.clear()
+    app = open_app(Path(text_run.path).parent, "map")
+    next(b for b in app.button if b.label == "Draw the map").click()
+    told = [c.value for c in ran(app).caption]
+    state_map._drawn.clear()
+    assert any(f"; {most} of 18 items with a text" in text for text in told)
+    assert (strings.t("map.sample") in told) == (most < 18)

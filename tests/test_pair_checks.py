@@ -12,7 +12,7 @@ import pytest
 from test_bert import two_tastes
 
 from recsys_core.errors import UserError
-from recsys_core.pair_checks import check_pairs, check_score
+from recsys_core.pair_checks import check_cut, check_loss, check_pairs, check_score
 from recsys_core.scorers.cross_encoder import CrossEncoderConfig, Pairs, make_pairs
 
 HISTORIES, ITEMS = ("robot space; alien night", "love kiss; wedding day"), ("red robot space", "blue love wedding")
@@ -113,3 +113,57 @@ def test_pairs_of_likes_pass_and_their_defects_fail() -> None:
 
 def check_overlap(train: Pairs, one: Pairs) -> list[str]:
     return [name for name in failed(check_pairs(train, one)) if name == "no pair is in both parts"]
+
+
+def entropy(score: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], float]:
+    """The right loss of a score, written the long way."""
+
+    def loss(pasts: Any, items: Any, labels: Any) -> float:
+        p = 1 / (1 + np.exp(-score(pasts, items)))
+        return float(np.mean(-labels * np.log(p) - (1 - labels) * np.log(1 - p)))
+
+    return loss
+
+
+def logit(pasts: Any, items: Any) -> Any:
+    return right(pasts, items) / 2000 - 1
+
+
+def squared(pasts: Any, items: Any, labels: Any) -> float:
+    return float(np.mean((logit(pasts, items) - labels) ** 2))
+
+
+def test_the_loss_of_the_score_passes() -> None:
+    table = check_loss(logit, entropy(logit), HISTORIES, ITEMS)
+    assert failed(table) == []
+    value = logit([HISTORIES[0]], [ITEMS[0]])[0]
+    assert entropy(logit)([HISTORIES[0]], [ITEMS[0]], np.ones(1)) == pytest.approx(np.log(1 + np.exp(-value)))
+
+
+@pytest.mark.parametrize(
+    ("score", "loss"),
+    [
+        (logit, squared),  # what a classification head with one label trains if it is left alone
+        (lambda p, i: 1 / (1 + np.exp(-logit(p, i))), entropy(logit)),  # the probability is blended as if it were log-odds
+        (logit, entropy(lambda p, i: 20 * logit(p, i))),  # the temperature of a cosine is in the loss alone
+        (logit, entropy(lambda p, i: -logit(p, i))),  # the other label is the liked one
+        (logit, lambda p, i, y: float("nan")),
+    ],
+    ids=["squared error", "probability", "temperature", "sign", "nan"],
+)
+def test_a_loss_on_another_scale_fails(score: Callable[[Any, Any], Any], loss: Callable[[Any, Any, Any], float]) -> None:
+    assert failed(check_loss(score, loss, HISTORIES, ITEMS)) == ["loss and score are on one scale"]
+
+
+def first_words(most: int) -> Callable[[Any], list[str]]:
+    return lambda texts: [" ".join(text.split()[:most]) for text in texts]
+
+
+def test_items_that_read_alike_fail() -> None:
+    opening = "a film that people rate here"
+    texts = [f"{opening} {name}" for name in ("robots", "romance", "robots", " ")]
+    assert failed(check_cut(first_words(7), texts)) == []  # the third is the first before it is cut
+    (row,) = check_cut(first_words(6), texts).itertuples()
+    assert (row.check, row.passed) == ("different items read differently", False)
+    assert row.found.startswith("2 of 3 different texts read as an earlier one: ")
+    assert failed(check_cut(first_words(6), [" ".join(text.split()[::-1]) for text in texts])) == []  # the name comes first

@@ -16,7 +16,7 @@ from test_bert import two_tastes
 from test_cross_encoder import SMALL, fitted
 
 from recsys_core.data import Catalog, Dataset, Histories, Interactions, Vocabulary
-from recsys_core.pair_checks import check_score
+from recsys_core.pair_checks import check_cut, check_loss, check_score
 from recsys_core.scorers import cross_encoder
 from recsys_core.scorers.cross_encoder import CrossEncoderConfig, Model, Pairs, make_pairs
 
@@ -160,6 +160,38 @@ def test_loss_and_score_are_on_one_scale(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert still_model.history[0]["loss"] != pytest.approx(((logit - y) ** 2).mean(), rel=1e-2)
 
 
+def test_the_loss_that_is_trained_is_that_of_the_score(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    texts, loss = two_tastes().catalog.texts, Model.loss
+    trained: list[tuple[bool, float, int]] = []  # of each batch: is it what gradients are taken of, the loss, the pairs
+
+    def spy(*a: Any) -> Any:
+        out = loss(*a)
+        trained.append((out.requires_grad, out.item(), len(a[3])))
+        return out
+
+    monkeypatch.setattr(Model, "loss", spy)
+    again = fitted(model.config.encoder, max_pairs=42, epochs=1)
+    learned, losses, pairs = zip(*trained, strict=True)
+    assert all(learned)
+    assert again.history[0]["loss"] == pytest.approx(np.average(losses, weights=pairs))
+
+    def told(model: Model) -> Callable[[Any, Any, Any], float]:
+        return lambda pasts, items, labels: loss(model, list(pasts), list(items), labels).item()
+
+    def shown(pasts: Any, items: Any) -> Any:
+        return model.logits(list(pasts), list(items)).detach().numpy()
+
+    def squared(pasts: Any, items: Any, labels: Any) -> float:  # what transformers trains a head of one label with
+        batch = model._tokenizer(list(pasts), list(items), return_tensors="pt", padding=True)
+        return model._net(**batch, labels=torch.tensor(labels)).loss.item()
+
+    assert check_loss(shown, told(model), texts[:2], texts[2:4])["passed"].all()
+    assert not check_loss(shown, squared, texts[:2], texts[2:4])["passed"].any()
+    assert not check_loss(lambda *pair: 1 / (1 + np.exp(-shown(*pair))), told(model), texts[:2], texts[2:4])["passed"].any()
+
+
 def test_scores_are_logits_one_for_each_pair(model: Model) -> None:
     assert model.logits([ROBOTS, ROBOTS, ""], [ROBOTS, ROMANCE, ROBOTS]).shape == (3,)
     assert model.score_pairs(Histories.of([[0], [1]], 24), np.array([2, 2])).shape == (2,)
@@ -188,6 +220,23 @@ def test_an_item_text_longer_than_a_pair_leaves_room_for_the_history(model: Mode
     scores = other.score_pairs(Histories.of([[0], [1]], 24), np.array([23, 23]))
     assert np.isfinite(scores).all()
     assert scores[0] != scores[1]
+
+
+def test_two_items_that_begin_alike_are_found_where_the_cut_makes_them_one(model: Model) -> None:
+    short = Model(CrossEncoderConfig(encoder=model.config.encoder, max_length=16, device="cpu"))
+    vars(short).update({k: v for k, v in vars(model).items() if k != "config"})
+    opening = "love kiss wedding " * 4
+    late, early = ([f"{opening} robot", f"{opening} alien"], [f"robot {opening}", f"alien {opening}"])
+    scores = []
+    for texts in (late, early):
+        cut = short.cut(texts)
+        scores.append(short._score_texts(["space night"] * 2, cut))
+        assert check_cut(short.cut, texts)["passed"].all() == (len(set(cut)) == 2)
+    assert scores[0][0] == scores[0][1]  # two items, one score
+    assert scores[1][0] != scores[1][1]
+    assert not check_cut(short.cut, late)["passed"].any()
+    assert check_cut(short.cut, early)["passed"].all()
+    assert check_cut(model.cut, late)["passed"].all()  # more tokens help too
 
 
 def test_padding_does_not_change_a_score(model: Model) -> None:

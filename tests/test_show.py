@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import HOSTILE
 from hypothesis import given
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 
 from recsys_core import show
 from recsys_core.errors import UserError
-from recsys_core.evaluate import evaluate
+from recsys_core.evaluate import Report, evaluate
 from recsys_core.explain.answer import explain
+from recsys_core.opened import count_opening, times_opened
 from recsys_core.recommend import list_of, lists_of, recommend, recommend_users
 from recsys_core.run import Run
 
@@ -154,6 +156,30 @@ def test_report_shows_intervals_by_segment(tiny_run: Run) -> None:
     assert "activity=low" in page
     assert page.count("coverage@5") == 1  # of all lists together; segments have none, and no empty column
     assert report._remarks()[0] in Read(page).words
+
+
+def test_a_stored_report_is_the_one_that_was_made(tiny_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.path, tmp_path / "run")
+    run = Run.load(tmp_path / "run")
+    with pytest.raises(UserError, match="not judged yet; run: whyrec evaluate --run"):
+        Report.load(run)
+    made = evaluate(run, k=5, segments=["activity"])
+    made.save(run)
+    again = Report.load(run)
+    assert again.k == 5
+    assert again._repr_html_() == made._repr_html_()
+    assert again.text() == made.text()
+    pd.testing.assert_frame_equal(again.rows, made.rows)
+    pd.testing.assert_frame_equal(again.differences, made.differences)
+    pd.testing.assert_frame_equal(again.per_user, made.per_user)
+    pd.testing.assert_frame_equal(again.calibration["table"], made.calibration["table"])
+    assert times_opened(run) == 1
+    evaluate(run, k=3).save(run)
+    assert Report.load(run)._repr_html_() != made._repr_html_()
+    (run.path / "report.json").unlink()
+    count_opening(run)  # as `whyrec compare` does
+    with pytest.raises(UserError, match="cannot be read"):
+        Report.load(run)
 
 
 def test_bars_keep_to_one_scale() -> None:

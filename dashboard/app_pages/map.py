@@ -60,6 +60,8 @@ def picture(now: Choice, listed: list[str], item: str | None) -> None:
     st.caption(
         t("map.caption", method=made.method, n=len(frame), of=made.of, seed=state_map.SEED, near=made.near, trust=made.trust)
     )
+    if len(frame) < made.of:
+        st.caption(t("map.sample"))
     view = frame.assign(group=[words[n] for n in frame["group"]])
     shared.twin(view, tables.file_name("map", run.path.name), "map")
 

@@ -20,6 +20,7 @@ EN = {
     "map.mark.chosen": "Chosen item",
     "map.caption": "{method} of BERT text vectors; {n:,} of {of:,} items with a text; seed {seed}. Trustworthiness at {near} "
     "neighbours {trust:.3f} (1: whoever is near here is near in the vectors). Far distances mean little.",
+    "map.sample": "This is a sample: in proportion from popular and unpopular items of each kind, so that no kind is left out.",
     "map.near": "Neighbours of an item",
     "map.shared": "**{n}** of {text} neighbours by text are also among the {likes} by likes.",
     "map.by.text": "By text",
@@ -56,6 +57,7 @@ ZH = {
     "map.mark.chosen": "所选物品",
     "map.caption": "BERT 文本向量的 {method}；{of:,} 个有文本的物品中的 {n:,} 个；随机种子 {seed}。"
     "{near} 个近邻的可信度为 {trust:.3f}（1 表示图上相近者在向量中也相近）。远距离没有多少意义。",
+    "map.sample": "图中的物品是样本：按比例取自各类热门与冷门物品，每一类都不遗漏。",
     "map.near": "物品的近邻",
     "map.shared": "按文本的 {text} 个近邻中，有 **{n}** 个也在按喜好的 {likes} 个近邻之中。",
     "map.by.text": "按文本",

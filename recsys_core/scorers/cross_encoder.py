@@ -207,8 +207,7 @@ class Model(Scorer, TextReader):
         self._net.train()
         for first in range(0, len(pairs), self.config.batch_size):
             batch = pairs[np.arange(first, min(first + self.config.batch_size, len(pairs)))]
-            logits = self.logits(self.history_texts(batch.histories), self._item_texts(batch.item))
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor(batch.label, device=logits.device))
+            loss = self.loss(self.history_texts(batch.histories), self._item_texts(batch.item), batch.label)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
@@ -241,6 +240,13 @@ class Model(Scorer, TextReader):
         logits: torch.Tensor = self._net(**batch.to(device)).logits[:, 0]
         return logits
 
+    def loss(self, histories: list[str], items: list[str], labels: NDArray[np.float32]) -> torch.Tensor:
+        """(): what training makes small, the mean cross-entropy of the labels (0 or 1) under sigmoid(logit)."""
+        import torch
+
+        logits = self.logits(histories, items)
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor(labels, device=logits.device))
+
     def _texts(self) -> list[str]:
         texts: list[str] = json.loads(self.texts_.tobytes().decode())
         return texts
@@ -256,10 +262,10 @@ class Model(Scorer, TextReader):
 
     def _item_texts(self, items: NDArray[np.int64]) -> list[str]:
         texts = self._texts()
-        return self._cut([texts[n] for n in items])
+        return self.cut([texts[n] for n in items])
 
-    def _cut(self, chosen: list[str]) -> list[str]:
-        """Texts cut to half a pair, so that the history always has the other half."""
+    def cut(self, chosen: list[str]) -> list[str]:
+        """What is read of item texts: they are cut to half a pair, so that the history always has the other half."""
         half = self.tokens // 2
         spans = self._tokenizer(chosen, truncation=True, max_length=half, add_special_tokens=False, return_offsets_mapping=True)[
             "offset_mapping"
@@ -332,7 +338,7 @@ class Model(Scorer, TextReader):
         """(1, n_texts): it reads history and item together, so past items have no shares of their own."""
         self._ready()
         pasts = self.history_texts(history) * len(texts)
-        return self._score_texts(pasts, self._cut(texts))[None].astype(np.float64)
+        return self._score_texts(pasts, self.cut(texts))[None].astype(np.float64)
 
     def _ready(self) -> None:
         if self._net is None and self._folder is not None:
