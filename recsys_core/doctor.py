@@ -25,6 +25,7 @@ from typing import Any, Literal
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from recsys_core import cache
 from recsys_core.errors import UserError
 
 GB = 1 << 30
@@ -71,7 +72,7 @@ Check = Callable[[Machine], Iterator[Finding]]
 
 def examine(data: Path, runs: Path, port: int) -> list[Finding]:
     """All findings, in the order of CHECKS; torch is looked at last, since it loads meanwhile. Raises nothing."""
-    machine = Machine(data, runs, _cache(), port, probe())
+    machine = Machine(data, runs, cache.folder(), port, probe())
     done = {name: guarded(name, CHECKS[name], machine) for name in sorted(CHECKS, key="torch".__eq__)}
     return [finding for name in CHECKS for finding in done[name]]
 
@@ -298,7 +299,11 @@ def _read(file: str) -> str:
 
 
 def folders(machine: Machine) -> Iterator[Finding]:
-    """Can be written, and have room."""
+    """Can be written, and have room; the cache has a limit that is a number."""
+    try:
+        cache.room("texts")
+    except UserError as error:
+        yield Finding("folder", "problem", *str(error).split("; "))
     for name, folder in (("data", machine.data), ("runs", machine.runs), ("cache", machine.cache)):
         place = folder.expanduser().absolute()
         there = next(p for p in (place, *place.parents) if p.exists())
@@ -372,11 +377,6 @@ def trained(machine: Machine) -> Iterator[Finding]:
         yield Finding("runs", "ok", f"{whole} under {machine.runs}, checksums hold: {', '.join(p.name for p in found[:5])}")
     elif not found:
         yield Finding("runs", "note", f"none under {machine.runs} yet", "whyrec demo, or whyrec train --data DATA --out runs/a")
-
-
-def _cache() -> Path:
-    """As `text.cache_folder`, which cannot be imported where numpy is broken."""
-    return Path(os.environ.get("WHYREC_CACHE") or Path.home() / ".cache" / "whyrec")
 
 
 def _line(error: BaseException) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_core import cache
 from recsys_core.errors import UserError
 from recsys_core.whole import writing
 
@@ -181,20 +181,22 @@ def encode_cached(
     """`Encoder.encode`, but only texts that this model has not yet seen with these settings are encoded.
 
     `cache_dir` defaults to $WHYREC_CACHE, else ~/.cache/whyrec. One safetensors file a model and setting, replaced whole; a file
-    that cannot be read is rebuilt with a warning. Nothing of torch is loaded if every text is there and `device` is not "auto".
+    that cannot be read is rebuilt with a warning, and what was asked for longest ago leaves it where there is no more room.
+    Nothing of torch is loaded if every text is there and `device` is not "auto".
     """
-    folder = locate(name)
+    folder, room = locate(name), cache.room("texts")
     precision = "bf16" if (device if device != "auto" else pick_device(device)).startswith("cuda") else "fp32"
     model = hashlib.sha256(f"{fingerprint(folder)} {max_length} {precision}".encode()).hexdigest()
     texts = [_clean(t) for t in texts]
     keys = [hashlib.sha256(f"{model} {t}".encode()).digest() for t in texts]
-    file = cache_folder(cache_dir) / f"text-{model[:32]}.safetensors"
+    file = cache.folder(cache_dir) / f"text-{model[:32]}.safetensors"
     store = _read_cache(file)
+    cache.touch(file)
     new = {key: text for key, text in zip(keys, texts, strict=True) if text and key not in store}
     if new:
         vectors = Encoder.load(name, device).encode(list(new.values()), max_length=max_length)
         store |= dict(zip(new, vectors, strict=True))
-        _write_cache(file, store)
+        _write_cache(file, _latest(store, keys, room))
     dim = (
         len(next(iter(store.values())))
         if store
@@ -292,11 +294,6 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8").strip()
 
 
-def cache_folder(cache_dir: Path | None = None) -> Path:
-    """$WHYREC_CACHE, else ~/.cache/whyrec, unless a folder is given."""
-    return Path(cache_dir or os.environ.get("WHYREC_CACHE") or Path.home() / ".cache" / "whyrec").expanduser()
-
-
 def _read_cache(file: Path) -> dict[bytes, NDArray[np.float32]]:
     from safetensors import SafetensorError, safe_open
 
@@ -318,11 +315,22 @@ def _digest(*arrays: NDArray[Any]) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
 
 
+def _latest(store: dict[bytes, NDArray[np.float32]], asked: Sequence[bytes], room: int) -> dict[bytes, NDArray[np.float32]]:
+    """As much of the store as there is room for, those asked for last at the end."""
+    now = {key: store[key] for key in asked if key in store}
+    ordered = [*((key, vector) for key, vector in store.items() if key not in now), *now.items()]
+    size = len(ordered[0][0]) + ordered[0][1].nbytes
+    return dict(ordered[max(0, len(ordered) - room // size) :])
+
+
 def _write_cache(file: Path, store: dict[bytes, NDArray[np.float32]]) -> None:
+    if not store:  # no room for any
+        return
     keys = np.frombuffer(b"".join(store), np.uint8).reshape(len(store), -1)
     vectors = np.array(list(store.values()), np.float32)
     try:
         write_whole(file, {"keys": keys, "vectors": vectors}, {"sha256": _digest(keys, vectors)})
+        cache.bound("texts", file)
     except OSError as error:  # the disk is full, or not ours to write to: the vectors are there without
         log.warning("text cache %s cannot be written (%s); these texts will be encoded again", file, error)
 

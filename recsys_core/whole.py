@@ -57,9 +57,14 @@ def about(error: OSError, path: Path) -> None:
 def _sweep(path: Path) -> None:
     """Remove fresh files of `path` that nobody holds."""
     for old in path.parent.glob(f".{_literal(path.name)}.*.part"):
-        with suppress(OSError), old.open("rb") as held:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            old.unlink(missing_ok=True)
+        drop_unheld(old)
+
+
+def drop_unheld(fresh: Path) -> None:
+    """Remove a fresh file unless a process is writing it."""
+    with suppress(OSError), fresh.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fresh.unlink(missing_ok=True)
 
 
 def _literal(name: str) -> str:

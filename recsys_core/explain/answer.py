@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsys_core import cache
 from recsys_core.data import Histories
 from recsys_core.errors import UserError
 from recsys_core.explain import explainers, questions
@@ -20,7 +21,6 @@ from recsys_core.explain._ranks import rank_of
 from recsys_core.explain.game import Budget, Explanation
 from recsys_core.explain.sentence import sentence
 from recsys_core.explain.subject import Subject
-from recsys_core.text import cache_folder
 from recsys_core.whole import seal, unseal, writing
 
 if TYPE_CHECKING:
@@ -109,16 +109,17 @@ def answer(
     *,
     refresh: bool = False,
 ) -> Explanation:
-    """`explain` of a subject, kept on disk unless it is closed form or a model plays that is not in the run.
+    """`explain` of a subject, kept on disk unless it is closed form or a model plays that is not in the run: nothing would
+    tell two such models apart.
 
-    Nothing would tell two such models apart.
+    The disk holds so many; those asked for longest ago go first.
     """
     if about.shares.missing.all():
         raise UserError(f"no component can score item {about.items.ids[about.item]}; there is nothing to explain")
     game = questions.ask(question, about)
     method = method or explainers.best(game, budget)
     unkept = (game.additive is not None and method in CLOSED) or not set(about.model.names) <= set(run.model.names)
-    file = None if unkept else _file(run, about, question, method, budget, seed)
+    file = None if unkept or not cache.room("explanations") else _file(run, about, question, method, budget, seed)
     found = None if file is None or refresh else _read(file)
     if found is None:
         found = explainers.attribute(game, method, budget, seed, progress)
@@ -142,7 +143,7 @@ def _folder(past: Histories) -> Path:
     key = hashlib.sha256()
     for array in (past.items, past.values, past.ages, past.full_sizes):
         key.update(np.ascontiguousarray(array).tobytes())
-    return cache_folder() / "explanations" / key.hexdigest()[:32]
+    return cache.folder() / "explanations" / key.hexdigest()[:32]
 
 
 def forget(histories: Iterable[Histories]) -> int:
@@ -152,7 +153,7 @@ def forget(histories: Iterable[Histories]) -> int:
     for folder in {_folder(past) for past in histories}:
         gone += len([*folder.glob("*")])
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (cache_folder() / "explanations").glob("*.json*"):
+    for file in (cache.folder() / "explanations").glob("*.json*"):
         file.unlink(missing_ok=True)
         gone += 1
     return gone
@@ -164,6 +165,7 @@ def _read(file: Path) -> Explanation | None:
         found = Explanation.from_dict(unseal(file, "remove it"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    cache.touch(file)
     return explainers.named(found, cached=True)
 
 
@@ -171,5 +173,6 @@ def _write(file: Path, explanation: Explanation) -> None:
     try:
         with writing(file) as fresh:
             fresh.write_text(seal(explanation.as_dict(), ensure_ascii=False), encoding="utf-8")
+        cache.bound("explanations", file)
     except OSError as error:  # the disk is full, or not ours to write to: the answer is there without
         log.warning("explanation is not kept in %s (%s)", file.parent, error.strerror)
