@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = [*words[1:2], "--help"]
     try:
         args = build_parser().parse_args(words or ["--help"])
+        _check_names(words, args)
         return args.command(args) or 0
     except UserError as error:
         print(f"whyrec: {error}", file=sys.stderr)
@@ -48,6 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("whyrec: interrupted; nothing half-written is kept", file=sys.stderr)
         return 130
     return 0
+
+
+def _check_names(words: Sequence[str], args: argparse.Namespace) -> None:
+    """Raises UserError for what could not be printed, or written into a file, at the end of all the work."""
+    for word in words:
+        if any("\ud800" <= sign <= "\udfff" for sign in word):  # bytes that are not UTF-8
+            raise UserError(f"{ascii(word)}: not a name in UTF-8; rename the file or folder, or set the terminal to UTF-8")
+    for option, value in vars(args).items():
+        if isinstance(value, Path) and not str(value).isprintable():
+            fix = "rename it, or choose another name"
+            raise UserError(f"--{option} {str(value)!r}: a name with a line break or a sign that cannot be seen; {fix}")
 
 
 def build_parser() -> Parser:
@@ -162,7 +174,7 @@ def _explain_options(add: Add) -> None:
     option("--user", help="user id")
     option("--item", help="item id")
     option("--top", action="store_true", help="explain the user's whole top-k")
-    option("--pairs", type=Path, metavar="FILE", help="a table user_id,item_id: explain each pair")
+    option("--pairs", type=Path, metavar="FILE", help="a table user_id,item_id: explain each pair, once")
     option("--scoreboard", action="store_true", help="measure how faithful every method is on a sample of users; kept in the run")
     option("--users", type=int, help="users of the scoreboard (default: 100)")
     option = explain.add_argument_group("how").add_argument
@@ -317,6 +329,8 @@ def _recommend(args: argparse.Namespace) -> None:
         table = recommend_history(run, _history(run, args.history), k=args.k, weights=weights)
     else:
         users = None if args.users == "all" else [u.strip() for u in args.users.split(",")]
+        if users and (twice := [u for u in users if users.count(u) > 1]):
+            raise UserError(f"--users {twice[0]}: given twice; give it once")
         table = recommend_users(run, users, k=args.k, weights=weights, hide_as=args.hide)
     _write_table(table, args)
 
@@ -422,6 +436,8 @@ def _pairs(items: Sequence[str], option: str) -> dict[str, str]:
         name, equals, value = item.partition("=")
         if not equals or not name or not value:
             raise UserError(f"{option} {item!r}: write name=value")
+        if name.strip() in found:
+            raise UserError(f"{option} {name.strip()}: given twice; give it once")
         found[name.strip()] = value.strip()
     return found
 

@@ -126,7 +126,7 @@ def _many(run: Run, args: argparse.Namespace, weights: Weights) -> pd.DataFrame:
 
     known = {"user_id": run.dataset.users, "item_id": run.dataset.items}
     users, items = (read_column(args.pairs, name, ids) for name, ids in known.items())
-    return explain_pairs(run, list(zip(users, items, strict=True)), **how)
+    return explain_pairs(run, list(dict.fromkeys(zip(users, items, strict=True))), **how)
 
 
 def _one(run: Run, args: argparse.Namespace, weights: Weights) -> None:

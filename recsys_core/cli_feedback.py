@@ -14,6 +14,8 @@ def feedback(args: argparse.Namespace) -> None:
 
     if args.export is not None and args.export.suffix != ".csv":
         raise UserError(f"--export {args.export}: the name must end in .csv")
+    if not args.runs.is_dir():
+        raise UserError(f"--runs {args.runs}: no such folder; name the one that holds your runs")
     path = core.file_of(args.runs)
     found, log = core.verdicts(path), core.rows(path, "reaction")
     share, low, high, n = core.sense(found)

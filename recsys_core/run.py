@@ -25,6 +25,7 @@ from recsys_core.config import Settings, load_settings
 from recsys_core.data import Dataset, Histories, load_prepared
 from recsys_core.errors import UserError
 from recsys_core.hybrid import Hybrid, load_blend
+from recsys_core.scorers.base import TextReader
 from recsys_core.splits import TEST, TRAIN, UNUSED, VALID, Split
 from recsys_core.whole import sha256, unseal
 
@@ -73,9 +74,11 @@ class Run:
         """Checksums tell what changed, not who made it: files that agree with theirs may still be no run."""
         try:
             yield
-        except (UserError, OSError):
+        except UserError:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the disk; Arrow's own has no number
+                raise
             raise UserError(f"{self.path}/{what}: cannot be read ({type(error).__name__}: {error}); {AGAIN}") from error
 
     @cached_property
@@ -102,7 +105,7 @@ class Run:
     def model(self) -> Hybrid:
         """The hybrid, fitted on training and validation part, with the weights that were learned."""
         with self._reading("scorers and blend"):
-            return Hybrid.load(self.path)
+            return _tried(Hybrid.load(self.path), len(self.dataset.items))
 
     @cached_property
     def known(self) -> Dataset:
@@ -229,3 +232,20 @@ def commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
+
+
+def _tried(model: Hybrid, n_items: int) -> Hybrid:
+    """The model, if its components score this catalogue from a history of all of it: what leads beyond an array is met here.
+
+    A component that reads texts pair by pair is not asked. Raises whatever a component raises.
+    """
+    everything = Histories.of([list(range(n_items))], n_items)
+    for name, scorer in model.components.items():
+        width = int(getattr(scorer, "n_items_", [n_items])[0])
+        if width != n_items or len(model.cold) != n_items:
+            raise ValueError(f"{name} is of another catalogue")
+        if scorer.linear or not isinstance(scorer, TextReader):
+            with np.errstate(all="ignore"):
+                if scorer.score(everything).shape != (1, n_items):
+                    raise ValueError(f"{name} does not score the catalogue")
+    return model

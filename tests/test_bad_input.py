@@ -76,7 +76,11 @@ CASES: dict[str, tuple[dict[str, str | bytes], dict[str, Any], tuple[str, ...]]]
         {},
         (f"{E}, row 2, rating: -inf is not a finite number; correct it",),
     ),
-    "rating too large": (events("1,b,1e39,1700000000", ROW), {}, (f"{E}, row 2, rating: 1e39 is not a finite number",)),
+    "rating too large": (
+        events("1,b,1e39,1700000000", ROW),
+        {},
+        (f"{E}, row 2, rating: 1e39 is beyond what is kept (3.4e+38); correct it",),
+    ),
     "text as rating": (
         events(ROW, "1,b,good,1700000000"),
         {},

@@ -103,6 +103,11 @@ def test_prepare_reads_mapped_columns_and_writes_whole(tmp_path: Path, capsys: p
         (["compare", "--runs", "one"], "two run directories"),
         (["dashboard", "--runs", "nowhere"], "no runs under nowhere"),
         (["fetch", "ml-100"], "Did you mean 'ml-100k'"),
+        (["train", "--data", str(TINY), "--out", "x\udcff"], "not a name in UTF-8"),
+        (["train", "--data", str(TINY), "--out", "x", "--set", "ease.reg=\udc80"], "not a name in UTF-8"),
+        (["train", "--data", str(TINY), "--out", "x\ny"], "a name with a line break"),
+        (["recommend", "--run", "x\u202e", "--users", "all"], "a sign that cannot be seen"),
+        (["feedback", "--runs", "nowhere"], "nowhere: no such folder"),
     ],
 )
 def test_mistakes_get_one_line_with_the_fix(
@@ -119,6 +124,8 @@ def test_bad_users_weights_and_k_are_named(run: Path, capsys: pytest.CaptureFixt
     assert "unknown component 'eas'" in refused(capsys, *start, "--users", "u01", "--weights", "eas=1")
     assert "not a number" in refused(capsys, *start, "--users", "u01", "--weights", "ease=much")
     assert "k must be 1 or more" in refused(capsys, *start, "--users", "u01", "--k", "0")
+    assert "ease: given twice" in refused(capsys, *start, "--users", "u01", "--weights", "ease=1, ease=2")
+    assert "--users u01: given twice" in refused(capsys, *start, "--users", "u01,u02,u01")
     assert "either --users" in refused(capsys, *start)
     assert "unknown segment" in refused(capsys, "evaluate", "--run", str(run), "--segments", "gendre")
     for command in (["evaluate", "--run"], ["compare", "--runs", str(run)]):

@@ -83,6 +83,9 @@ def test_a_list_and_pairs_are_the_single_explanations(tiny_run: Run, pair: tuple
     out = tmp_path / "why.parquet"
     assert main(told("--run", str(tiny_run.path), "--pairs", str(pairs), "--out", str(out))) == 0
     pd.testing.assert_frame_equal(pd.read_parquet(out), table)
+    pd.concat([listed, listed])[["user_id", "item_id"]].to_csv(pairs, index=False)  # a pair that comes twice is answered once
+    assert main(told("--run", str(tiny_run.path), "--pairs", str(pairs), "--out", str(out))) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(out), table)
 
 
 def test_a_batch_says_how_far_to_trust_and_speaks_if_asked(tiny_run: Run, pair: tuple[str, str], tmp_path: Path) -> None:

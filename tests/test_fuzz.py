@@ -6,6 +6,7 @@ A few examples, the same every time; WHYREC_FUZZ=2000 tries that many new ones o
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -30,6 +32,7 @@ from recsys_core.readers import load_dataset
 from recsys_core.readers.table import read_tables
 from recsys_core.recommend import recommend_users
 from recsys_core.run import Run
+from recsys_core.whole import seal, unseal
 
 LONG = int(os.environ.get("WHYREC_FUZZ", "0"))
 
@@ -209,6 +212,50 @@ def test_a_run_with_changed_bytes(run_copy: Path, tiny_run: Run) -> None:
             (run_copy / name).write_bytes(whole)
 
     try_it()
+
+
+def test_a_run_with_changed_bytes_whose_checksums_agree(run_copy: Path, tiny_run: Run) -> None:
+    """As if somebody had made it: what is read must still be a run that gives lists, or be refused in one line."""
+    names, manifest = sorted(tiny_run.manifest["files"]), run_copy / "manifest.json"
+    signed = manifest.read_bytes()
+
+    @bounded(60)
+    @given(st.sampled_from(names), EDITS)
+    def try_it(name: str, edits: list[Edit]) -> None:
+        whole = (run_copy / name).read_bytes()
+        try:
+            (run_copy / name).write_bytes(edited(whole, edits))
+            resigned(run_copy, name)
+            with np.errstate(all="ignore"):  # numbers may be absurd
+                lists(Run.load(run_copy))
+        except UserError as told:
+            check_line(told)
+        finally:
+            (run_copy / name).write_bytes(whole)
+            manifest.write_bytes(signed)
+
+    try_it()
+
+
+def resigned(run: Path, name: str) -> None:
+    """The manifest agrees with the file again, and with itself."""
+    facts = unseal(run / "manifest.json", "")
+    digest = hashlib.sha256((run / name).read_bytes()).hexdigest()
+    (run / "manifest.json").write_text(seal(facts | {"files": facts["files"] | {name: digest}}, indent=1))
+
+
+def test_signing_anew_gets_past_the_checksums(run_copy: Path, tiny_run: Run) -> None:  # else the test above tries nothing
+    card = run_copy / "card.md"
+    whole, signed = card.read_bytes(), (run_copy / "manifest.json").read_bytes()
+    try:
+        card.write_bytes(whole + b"more")
+        with pytest.raises(UserError, match="checksum differs"):
+            Run.load(run_copy)
+        resigned(run_copy, "card.md")
+        assert lists(Run.load(run_copy)) == lists(tiny_run)
+    finally:
+        card.write_bytes(whole)
+        (run_copy / "manifest.json").write_bytes(signed)
 
 
 MANIFESTS: dict[str, Callable[[dict], object]] = {

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from recsys_core.browse import Person
-from recsys_core.explain._ranks import ranks_in, scores
+from recsys_core.explain._ranks import BLOCK, ranks_in
 from recsys_core.explain.answer import answer, subject_of, told
 from recsys_core.explain.explainers import named
 from recsys_core.explain.game import Budget, Explanation
@@ -24,6 +24,7 @@ from recsys_core.explain.questions.attributes import Ground
 from recsys_core.explain.sentence import sentence
 from recsys_core.explain.subject import shares
 from recsys_core.hybrid import Blend
+from recsys_core.ranking import hide
 from recsys_core.recommend import recommend
 from recsys_core.scorers.base import Scores
 
@@ -60,29 +61,46 @@ def explain_pairs(
     by_user: dict[str, list[str]] = {}
     for user, item in pairs:
         by_user.setdefault(user, []).append(item)
-    tables = []
+    answers: list[Explanation] = []
+    places = _ranks(run, by_user, weights)
     for user, items in by_user.items():
         (row,), codes = run.dataset.users.codes([user], "user"), run.dataset.items.codes(items, "item")
         first = subject_of(run, run.histories[[row]], run.hidden[[row]], int(codes[0]), weights)
-        together, listed = shares(first.model, first.history, codes, first.hidden), scores(first)
+        together = shares(first.model, first.history, codes, first.hidden)
         for n, item in enumerate(items):
             about = replace(first, item=int(codes[n])).with_shares(together.of(n))
             found = answer(run, about, question, method, budget or Budget(), seed)
             if language:
                 found = told(about, found, user, language)
             else:
-                found = named(found, user=user, item=item, rank=int(ranks_in(listed, about.item)[0]))
-            tables.append(_rows(found))
-    return pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)
+                found = named(found, user=user, item=item, rank=places[user][n])
+            answers.append(found)
+    return _table(answers)
 
 
-def _rows(found: Explanation) -> pd.DataFrame:
+def _ranks(run: Run, asked: Mapping[str, Sequence[str]], weights: Mapping[str, float] | None) -> dict[str, list[int]]:
+    """Each user's items' ranks, 0 = no candidate; many users are scored at once."""
+    model, users, found = run.model.with_weights(weights or {}), list(asked), dict[str, list[int]]()
+    rows = run.dataset.users.codes(users, "user")
+    for at in range(0, len(rows), BLOCK):
+        some = rows[at : at + BLOCK]
+        listed = hide(model.score(run.histories[some], hidden=run.hidden[some]), run.hidden[some])
+        for n, user in enumerate(users[at : at + BLOCK]):
+            codes = run.dataset.items.codes(asked[user], "item")
+            found[user] = [int(ranks_in(listed[[n]], int(code))[0]) for code in codes]
+    return found
+
+
+def _table(answers: Sequence[Explanation]) -> pd.DataFrame:
     """One row a player, or one for nobody."""
-    table = found.frame()
-    if not len(table):
-        table = pd.DataFrame({"player": [""], "label": [""], "contribution": [0.0], "standard_error": [np.nan]})
-    facts = {name: getattr(found, name) for name in (*PAIR[2:], *TRUST, "sentence")}
-    return table.assign(user_id=found.user, item_id=found.item, **facts)
+    if not answers:
+        return pd.DataFrame(columns=COLUMNS)
+    nobody = pd.DataFrame({"player": [""], "label": [""], "contribution": [0.0], "standard_error": [np.nan]})
+    players = [e.frame() if e.players else nobody for e in answers]
+    names = ("user", "item", *PAIR[2:], *TRUST, "sentence")
+    facts = pd.DataFrame([[getattr(e, name) for name in names] for e in answers], columns=[*PAIR, *TRUST, "sentence"])
+    of_each = np.repeat(np.arange(len(answers)), [len(p) for p in players])
+    return pd.concat([facts.iloc[of_each].reset_index(drop=True), pd.concat(players, ignore_index=True)], axis=1)[COLUMNS]
 
 
 def explain_list(run: Run, user: str, *, k: int, weights: Mapping[str, float] | None = None, **how: object) -> pd.DataFrame:

@@ -99,7 +99,9 @@ def _number_problem(cell: object, wanted: str) -> str:
     if text.lower() in MISSING:
         return f"{text or 'an empty cell'} where a {wanted} is needed; fill it in or take the row out"
     if text.lower().lstrip("+-") in ("inf", "infinity") or pd.notna(pd.to_numeric(text, errors="coerce")):
-        return f"{text} is not a finite number; correct it or take the row out"
+        large = pd.notna(number := pd.to_numeric(text, errors="coerce")) and np.isfinite(number)
+        told = f"is beyond what is kept ({np.finfo(np.float32).max:.1e})" if large else "is not a finite number"
+        return f"{text} {told}; correct it or take the row out"
     return f"{text!r} is not a {wanted}; correct it, or name another column with --map"
 
 

@@ -151,7 +151,8 @@ def _check_mapping(mapping: Mapping[str, str], tables: Mapping[str, Table]) -> N
         places = [t for kind, t in tables.items() if scope in ("", kind)]
         if column != NONE and not any(column in t for t in places):
             known = dict.fromkeys(c for t in places for c in t.names)
-            where = ", ".join(t.path.name for t in places) or f"the {scope} file, which is not given"
+            names = [str(t.path) if len(places) == 1 else t.path.name for t in places]
+            where = ", ".join(names) or f"the {scope} file, which is not given"
             raise UserError(f"--map {key}={column}: not in {where}: {unknown('column', column, known)}")
 
 

@@ -144,6 +144,7 @@ class Scorer(ABC):
             else:
                 parts = {p: flat[f"{name}.{p}"] for p in ("data", "indices", "indptr", "shape")}
                 matrix = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"]))
+                matrix.check_format(full_check=True)  # an index beyond the end would be read from foreign memory
                 setattr(scorer, name, matrix)
         return scorer
 
