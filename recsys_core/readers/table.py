@@ -151,7 +151,11 @@ def _check_mapping(mapping: Mapping[str, str], tables: Mapping[str, Table]) -> N
         places = [t for kind, t in tables.items() if scope in ("", kind)]
         if column != NONE and not any(column in t for t in places):
             known = dict.fromkeys(c for t in places for c in t.names)
-            where = ", ".join(t.path.name for t in places) or f"the {scope} file, which is not given"
+            where = (
+                str(places[0].path)
+                if len(places) == 1
+                else ", ".join(t.path.name for t in places) or f"the {scope} file, which is not given"
+            )
             raise UserError(f"--map {key}={column}: not in {where}: {unknown('column', column, known)}")
 
 
