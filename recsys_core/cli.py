@@ -55,7 +55,7 @@ def _check_names(words: Sequence[str], args: argparse.Namespace) -> None:
     """Raises UserError for what could not be printed, or written into a file, at the end of all the work."""
     for word in words:
         if any("\ud800" <= sign <= "\udfff" for sign in word):  # bytes that are not UTF-8
-            raise UserError(f"{ascii(word)}: not a name in UTF-8; rename the file or folder, or set the terminal to UTF-8")
+            raise UserError(f"{word!a}: not a name in UTF-8; rename the file or folder, or set the terminal to UTF-8")
     for option, value in vars(args).items():
         if isinstance(value, Path) and not str(value).isprintable():
             fix = "rename it, or choose another name"

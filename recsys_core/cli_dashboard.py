@@ -66,7 +66,7 @@ def check_login(file: Path) -> None:
     try:
         told = tomllib.loads(content(file).decode()).get("auth", {})
     except (ValueError, RecursionError) as error:  # no plain file, no UTF-8, no TOML
-        raise UserError(f"--login {file}: cannot be read as TOML ({error})") from None
+        raise UserError(f"--login {file}: cannot be read as TOML ({error}); docs/deploy.md has an example") from None
     missing = [key for key in LOGIN if not isinstance(told, dict) or not str(told.get(key, "")).strip()]
     if missing:
         raise UserError(f"--login {file}: [auth] lacks {', '.join(missing)}; docs/deploy.md has an example")

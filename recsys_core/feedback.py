@@ -168,6 +168,8 @@ def _open(path: Path, *, write: bool) -> Iterator[sqlite3.Connection]:
     """A connection of this call's own, each statement its own transaction; the tables are there."""
     if write and not access(path.parent, W_OK):  # else SQLite tries until WAIT is over
         raise sqlite3.OperationalError("its folder cannot be written to")
+    if path.exists() and not path.is_file():  # of a pipe SQLite would wait for ever
+        raise UserError(f"{path}: not a plain file, so no feedback file; move it away")
     how = "rwc" if write else "ro"
     still = "" if write or access(path.parent, W_OK) else "&immutable=1"  # a log cannot be opened in a folder of somebody else's
     base = sqlite3.connect(f"{path.absolute().as_uri()}?mode={how}{still}", uri=True, timeout=WAIT, isolation_level=None)

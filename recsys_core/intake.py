@@ -147,9 +147,9 @@ def _decoded(data: bytes) -> tuple[str, str]:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "ignore"), "utf-16"
     try:
-        return data[:-4].decode("utf-8-sig") + data[-4:].decode("utf-8", "ignore"), "utf-8"
+        return data.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError as error:
-        if error.start >= len(data) - 8:  # the cut itself
+        if error.reason == "unexpected end of data":  # the cut itself
             return data[: error.start].decode("utf-8-sig"), "utf-8"
         return data.decode("latin-1"), "latin-1"
 
@@ -261,8 +261,17 @@ def arguments(plan: Plan) -> dict[str, Any]:
 
 
 def read(paths: Mapping[str, Path], plan: Plan, name: str) -> Dataset:
-    """The files as a data set. Raises UserError as `read_tables` does."""
+    """The files as a data set. Raises UserError as `read_tables` does, and where one is UTF-8 and is to be read as latin-1."""
+    for path in paths.values() if plan.encoding != "utf-8" else ():
+        look = peek(path)
+        if look.delimiter is not None and look.encoding == "utf-8" and not _is_ascii(look):
+            raise UserError(f"{path}: looks like UTF-8, not {plan.encoding}, as another file may be; save all of them as UTF-8")
     return read_tables(paths["interactions"], paths.get("items"), paths.get("users"), name=name, **arguments(plan))
+
+
+def _is_ascii(look: Peek) -> bool:
+    cells = look.rows.to_numpy().ravel()
+    return all(name.isascii() for name in look.names) and all(cell.isascii() for cell in cells)
 
 
 def command(names: Mapping[str, str], plan: Plan, out: str) -> str | None:

@@ -4,6 +4,7 @@ Nothing is half-written, and memory stays bounded."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,15 +15,17 @@ from pathlib import Path
 import broken
 import pytest
 from broken import KINDS, READ, Kind
+from conftest import TINY
 
-from recsys_core import cli
+from recsys_core import cli, readers
 from recsys_core.readers import load_dataset
 from recsys_core.run import Run
 
 Said = pytest.CaptureFixture[str]
 LIGHT = [name for name, kind in KINDS.items() if not kind.heavy]
 HEAVY = [name for name, kind in KINDS.items() if kind.heavy]
-QUICK = "history"  # the command that meets all light kinds; the others only those that no command reads
+EVENTS = f"--interactions={TINY / 'interactions.csv'}"
+TRAIN = ("train", f"--data={TINY}", "--set", "components=popularity", "control=false")
 HUGE = (
     "a million columns and a row",
     "a field of ten million characters",
@@ -38,6 +41,17 @@ COMMANDS: Mapping[str, Callable[[Path, Path, Path], list[str]]] = {  # (run, tab
         *("explain", f"--run={run}", "--user=u01", "--item=h2", "--question=components", f"--external=x={table}", "--json"),
     ],
     "update": lambda run, table, out: ["update", f"--run={run}", f"--interactions={table}", f"--out={out}"],
+    "items": lambda run, table, out: [
+        *("prepare", EVENTS, f"--items={table}", "--map=items.title=user_id", "--unknown-items=keep", f"--out={out}"),
+    ],
+    "users": lambda run, table, out: ["prepare", EVENTS, f"--users={table}", "--map=users.user_id=item_id", f"--out={out}"],
+    "train": lambda run, table, out: [*TRAIN, f"--test={table}", f"--out={out}"],
+}
+NOT_TABLES: Mapping[str, Callable[[Path, Path, Path], list[str]]] = {  # (runs, file, where to write); no kind is what they read
+    "login": lambda runs, file, out: ["dashboard", f"--runs={runs}", f"--login={file}"],
+    "feedback": lambda runs, file, out: ["feedback", f"--runs={runs}", f"--export={out}.csv"],
+    "forget": lambda runs, file, out: ["forget", f"--runs={runs}", "--user=u01"],
+    "update": lambda runs, file, out: ["update", f"--run={runs / 'tiny'}", "--feedback", f"--out={out}"],
 }
 
 
@@ -115,23 +129,28 @@ def test_every_command_reads_or_refuses(
     command: str, made: Mapping[str, Path], base: Run, tmp_path: Path, capfd: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Run, "load", lambda path: base)  # once for all of them: it is not what is tried
+    data = load_dataset(TINY)
+    monkeypatch.setattr(readers, "load_dataset", lambda folder: data)
     for name, table in made.items():
-        if command == QUICK or KINDS[name].always:
-            commanded(command, KINDS[name], table, base, tmp_path, capfd)
+        commanded(command, KINDS[name], table, base, tmp_path, capfd)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_meets_every_kind(command: str, base: Run, tmp_path: Path, capfd: Said) -> None:
-    for n, kind in enumerate(KINDS.values()):
+def test_every_command_meets_the_heavy_kinds(command: str, base: Run, tmp_path: Path, capfd: Said) -> None:
+    for n, name in enumerate(HEAVY):
         folder = folder_in(tmp_path, str(n))
-        commanded(command, kind, kind.make(folder), base, folder, capfd)
+        commanded(command, KINDS[name], KINDS[name].make(folder), base, folder, capfd)
         shutil.rmtree(folder)
 
 
 def commanded(command: str, kind: Kind, table: Path, base: Run, folder: Path, capfd: Said) -> None:
     told = outcome(COMMANDS[command](base.path, table, folder / "out"), table, folder, capfd)
     assert not kind.always or (told and kind.says in told), kind
+    if not told and command in ("items", "users"):
+        load_dataset(folder / "out")
+    elif not told and command in ("train", "update"):
+        Run.load(folder / "out")
     shutil.rmtree(folder / "out", ignore_errors=True)
 
 
@@ -139,6 +158,25 @@ def commanded(command: str, kind: Kind, table: Path, base: Run, folder: Path, ca
 def test_the_good_table_does_its_work(command: str, base: Run, tmp_path: Path, capfd: Said) -> None:  # else all would be refused
     (tmp_path / "good.csv").write_text(broken.good())
     assert outcome(COMMANDS[command](base.path, tmp_path / "good.csv", tmp_path / "out"), Path(), tmp_path, capfd) == ""
+
+
+@pytest.mark.usefixtures("parser_kept")
+@pytest.mark.parametrize("command", NOT_TABLES)
+def test_what_is_no_table_is_none_of_the_kinds(
+    command: str, tiny_run: Run, tmp_path: Path, capfd: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login's settings, and what people said: a file beside the runs, so the kind is given its name."""
+    monkeypatch.setattr(Run, "load", lambda path: tiny_run)
+    runs, said = folder_in(tmp_path, "runs"), tmp_path / "runs.feedback.sqlite"
+    for n, name in enumerate(LIGHT):
+        file = KINDS[name].make(folder_in(tmp_path, str(n)))
+        if command != "login":
+            if not os.path.exists(file) or not file.is_relative_to(tmp_path) or not file.stat().st_size:
+                continue  # nothing there, or nothing in it: what people said begins so
+            file = file.rename(said)
+        assert outcome(NOT_TABLES[command](runs, file, tmp_path / "out"), file, tmp_path, capfd), name
+        if command != "login":
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 def misbehave(how: str, table: Path) -> int:

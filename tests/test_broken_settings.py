@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,22 +227,48 @@ def test_the_page_of_data_tells_the_limits() -> None:
 # The page Data.
 
 
-def test_the_core_of_the_page_reads_or_refuses(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", intake.KINDS)
+def test_the_core_of_the_page_reads_or_refuses(place: str, tmp_path: Path) -> None:
+    read = 0
+    others = {} if place == "interactions" else {"interactions": TINY / "interactions.csv"}
     for n, name in enumerate(LIGHT):
         folder = folder_in(tmp_path, str(n))
         table = KINDS[name].make(folder)
         before = tree(folder)
         try:
-            peeks = {"interactions": intake.peek(table)}
-            intake.facts(intake.read({"interactions": table}, intake.guess(peeks), "mine"))
+            files = others | {place: table}
+            plan = intake.guess({kind: intake.peek(path) for kind, path in files.items()})
+            plan = replace(plan, unknown_items="keep" if place == "items" else "error")
+            intake.facts(intake.read(files, plan, "mine"))
         except UserError as told:
             said = str(told)
         else:
             said = ""
         assert said or not KINDS[name].always or name in MENDED, name
+        assert not said or any(str(path)[:500] in said for path in (table, *others.values())), name
+        read += not said
         assert said.isprintable()
         assert "\n" not in said
         assert tree(folder) == before
+    assert read >= (0 if place == "users" else 20)  # a user comes twice in all of them
+
+
+@pytest.mark.parametrize(("encoding", "says"), [("utf-16", "not utf-16"), ("latin-1", "looks like UTF-8, not latin-1")])
+def test_files_of_two_encodings_are_told_apart(encoding: str, says: str, tmp_path: Path) -> None:
+    """There is one encoding for all of them; before, the other file was read as if it were in it, or was said to have no rows."""
+    files = {"interactions": tmp_path / "e.csv", "items": tmp_path / "i.csv"}
+    files["interactions"].write_text("user_id,item_id\nJos\xe9,caf\xe9\n", encoding="utf-8")
+    files["items"].write_text("item_id,title\ncaf\xe9,Caf\xe9\n", encoding=encoding)
+
+    def brought() -> list[str]:
+        plan = intake.guess({kind: intake.peek(path) for kind, path in files.items()})
+        return intake.read(files, plan, "mine").items.ids.tolist()
+
+    with pytest.raises(UserError, match=says) as told:
+        brought()
+    assert str(files["interactions"]) in str(told.value)
+    files["interactions"].write_text("user_id,item_id\nJos\xe9,caf\xe9\n", encoding=encoding)
+    assert brought() == ["caf\xe9"]
 
 
 MENDED = ("a wrong delimiter", "latin-1", "UTF-16", "a surrogate in UTF-8")  # by the look at the first rows

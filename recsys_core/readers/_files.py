@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ MARKS = (  # byte order marks of what is not UTF-8, the longer first
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+WIDE = re.compile(r"(?i)utf[_-]?(16|32)")
 OPEN = 'a quote (") opens here and is never closed; close it or take it out'
 HEADER = 1 << 20  # bytes that hold any header
 BLOCK = 1 << 26  # bytes that hold any row
@@ -212,6 +214,8 @@ def _is_utf8(data: bytes) -> bool:
 
 def _decoded(path: Path, data: bytes, encoding: str) -> str:
     """Raises UserError for an unknown encoding, or naming the first byte that is not in it."""
+    if WIDE.match(encoding) and b"\0" not in data:  # in it every comma and line end has one
+        raise UserError(f"{path}: not {encoding}, as another file may be; save all of them in one encoding, such as UTF-8")
     try:
         text = data.decode(encoding)
         text.encode()  # some encodings let halves of characters through
