@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import HOSTILE, QUICK, TINY
+from safetensors.numpy import load_file, save_file
 
 from dashboard import state
 from dashboard.tables import safe_csv
@@ -135,6 +136,19 @@ def test_a_run_that_is_signed_and_no_run_is_one_line(
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1
     assert str(run) in told[0]
+
+
+@pytest.mark.parametrize("part", ["kept_", "n_items_", "weights_.indices"])
+def test_an_index_beyond_an_array_is_refused_and_not_followed(part: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """SciPy's own products do not look: such an index is read from memory that is not the array's."""
+    file = run / "scorers" / ("ease" if part != "weights_.indices" else "item_knn") / "arrays.safetensors"
+    arrays = {name: array.copy() for name, array in load_file(file).items()}
+    arrays[part][-1] += 10_000_000
+    save_file(arrays, file)
+    signed(run)
+    assert main(["recommend", "--run", str(run), "--users", "u01"]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "cannot be read" in told
 
 
 def test_pickled_weights_are_never_loaded(tmp_path: Path) -> None:
