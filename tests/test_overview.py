@@ -38,7 +38,7 @@ def judged_runs(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Runs
             table = report.per_user
             table["hybrid:ndcg"] = (table["hybrid:ndcg"] + 0.1 * (table.index % 3 == 0)).clip(upper=1)
         report.save(found[name])
-    faithfulness.scoreboard(found["a"], users=6, most=2, seeds=2).save(found["a"])
+    faithfulness.scoreboard(found["a"], users=12, most=2, seeds=2).save(found["a"])
     return found
 
 
