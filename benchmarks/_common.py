@@ -137,7 +137,7 @@ class Parts:
     @classmethod
     def of(cls, dataset: Dataset, split: Split) -> Parts:
         rows = ((TRAIN,), (TRAIN, VALID), (VALID,), (TEST,))
-        return cls(*(dataset.subset(split.rows(*r)).histories() for r in rows))
+        return cls(*(dataset.subset(split.rows(*r)).likes() for r in rows))
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def without(run: Run, names: set[str]) -> Floats:
     rest = np.array([n for n, name in enumerate(blend.names) if name not in names])
     learned = learn.fit_blend(run.candidates.keep(rest), blend.only(rest), K).with_constants(blend.only(rest))
     model = Hybrid({n: run.model.components[n] for n in learned.names}, learned, run.model.cold)
-    truth = run.dataset.subset(run.split.rows(TEST)).histories()
+    truth = run.dataset.subset(run.split.rows(TEST)).likes()
     return ndcg(scores_of(model, run.histories), run.hidden, truth)
 
 

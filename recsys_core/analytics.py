@@ -71,7 +71,7 @@ class Analytics:
     @classmethod
     def of(cls, run: Run) -> Analytics:
         """From a run's store, its data and, if a component keeps them, its text vectors."""
-        early = run.dataset.subset(run.split.rows(TRAIN)).histories()
+        early = run.dataset.subset(run.split.rows(TRAIN)).likes()
         topics, vectors = run.dataset.catalog.topics(), text_vectors(run)
         blocks = {"attributes": None if topics is None else topics.toarray(), "vectors": vectors}
         store = run.candidates

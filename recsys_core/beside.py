@@ -140,7 +140,7 @@ def reranked(run: Run, person: Person, blend: Blend, features: Features, *, k: i
     pool = top_k(scores, POOL * k)[0]
     pool = pool[pool >= 0]
     (row,) = run.dataset.users.codes([person.user], "user")
-    given = features.needed(reranker, pool, run.histories[[row]].csr())
+    given = features.needed(reranker, pool, run.likes[[row]].csr())
     picked = known(scores[:, pool], given, k=k, strength=strength)[0] if len(pool) else np.zeros(0, np.int64)
     frame = browse.user_list(run, person, blend, k=k, items=pool[picked[picked >= 0]]).frame
     return Ranked(frame, frame["item_id"].to_numpy(dtype=object))

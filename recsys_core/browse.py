@@ -181,7 +181,7 @@ def search_items(run: Run, query: str, *, limit: int) -> Found:
 def user_frame(run: Run) -> pd.DataFrame:
     """One row a user: user_id, likes that the model knows, and the attributes."""
     attributes = run.dataset.user_table.reset_index(drop=True).drop(columns=["user_id", "likes"], errors="ignore")
-    facts = pd.DataFrame({"user_id": run.dataset.users.ids, "likes": run.histories.lengths})
+    facts = pd.DataFrame({"user_id": run.dataset.users.ids, "likes": run.likes.lengths})
     return pd.concat([facts.astype({"user_id": "object"}), attributes], axis=1)
 
 

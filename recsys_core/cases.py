@@ -60,7 +60,7 @@ def _reads(run: Run) -> bool:
 
 def coldest(run: Run) -> Values:
     """Likes that the model knows."""
-    return run.histories.lengths.astype(np.float64)
+    return run.likes.lengths.astype(np.float64)
 
 
 def polarised(run: Run) -> Values:

@@ -28,6 +28,8 @@ class Settings:
     split: random | leave-last | time | cold-items.
     seed: of everything random; the same seed, data and versions give the same run.
     device: auto | cuda | mps | cpu, where networks are trained and texts encoded; auto takes the first that there is.
+    learn_from: "met": histories hold all that a user has met, each event counting by its rating, and what was liked is to be found;
+        "liked": they hold likes only, all alike. The same where there are no ratings.
     hide: "met": a list hides all that a user has met; "liked": only what was liked (the convention of many papers).
     k: length of the lists that training optimises and reports.
     tune: choose each scorer's settings on validation data from its small grid; keys set by hand stay as set.
@@ -44,6 +46,7 @@ class Settings:
     split: str = "random"
     seed: int = 0
     device: str = "auto"
+    learn_from: str = "met"
     hide: str = "met"
     k: int = 10
     tune: bool = True
@@ -62,7 +65,7 @@ class Settings:
             raise UserError("components is empty; name at least one scorer")
         if len(set(self.components)) < len(self.components):
             raise UserError("components names a scorer twice; name each once")
-        choices = (("split", self.split, splits.KINDS), ("hide", self.hide, ("met", "liked")), ("unmet", self.unmet, UNMET))
+        choices = (("split", self.split, splits.KINDS), ("learn_from", self.learn_from, ("met", "liked")), ("hide", self.hide, ("met", "liked")), ("unmet", self.unmet, UNMET))
         for key, value, known in choices:
             if value not in known:
                 raise unknown(key, value, known)

@@ -112,7 +112,8 @@ class Histories:
         ages: (nnz,) float32, 0 = the row's latest event, 1 = the one before; ties share their mean rank.
             Ages and sizes stay as they are when items are taken out (`keep`), so a score that is linear in the row stays so.
         n_items: width of the catalogue.
-        sizes: (n_rows,) float32, how many events the row had before any was taken out; None: as many as it has now.
+        sizes: (n_rows,) float32, how many plain likes the row was worth before any event was taken out; None: the sum of its values.
+        liked: (nnz,) bool, whether the event is a like; None: all are.
     """
 
     indptr: NDArray[np.int64]
@@ -121,6 +122,7 @@ class Histories:
     ages: NDArray[np.float32]
     n_items: int
     sizes: NDArray[np.float32] | None = None
+    liked: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]], n_items: int) -> Histories:
@@ -155,8 +157,21 @@ class Histories:
 
     @cached_property
     def full_sizes(self) -> NDArray[np.float32]:
-        """(n_rows,) `sizes`, or the present lengths."""
-        return self.lengths.astype(np.float32) if self.sizes is None else self.sizes
+        """(n_rows,) `sizes`, or the present sums of values."""
+        if self.sizes is not None:
+            return self.sizes
+        return np.bincount(self.rows, self.values, minlength=len(self)).astype(np.float32)
+
+    @cached_property
+    def likes(self) -> Histories:
+        """The same rows with only the likes; ages and sizes stay as they were."""
+        return self if self.liked is None else replace(self.keep(self.liked), liked=None)
+
+    @cached_property
+    def targets(self) -> Histories:
+        """The likes, each as 1, whatever it counts in the history: what a scorer is to find."""
+        plain = bool((self.likes.values == 1).all())
+        return self.likes if plain else replace(self.likes, values=np.ones(len(self.likes.items), np.float32))
 
     def csr(self, decay: float = 0.0, size_power: float = 0.0) -> csr_array:
         """(n_rows, n_items) float32: value * exp(-age / decay) / size^size_power; decay 0 = all ages count alike."""
@@ -172,13 +187,15 @@ class Histories:
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         take = np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
         sizes = None if self.sizes is None else self.sizes[rows]
-        return Histories(indptr, self.items[take], self.values[take], self.ages[take], self.n_items, sizes)
+        liked = None if self.liked is None else self.liked[take]
+        return Histories(indptr, self.items[take], self.values[take], self.ages[take], self.n_items, sizes, liked)
 
     def keep(self, mask: NDArray[np.bool_]) -> Histories:
         """The same rows with only the entries where `mask` (nnz,) is true; ages and sizes stay as they were."""
         lengths = np.bincount(self.rows[mask], minlength=len(self))
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Histories(indptr, self.items[mask], self.values[mask], self.ages[mask], self.n_items, self.full_sizes)
+        liked = None if self.liked is None else self.liked[mask]
+        return Histories(indptr, self.items[mask], self.values[mask], self.ages[mask], self.n_items, self.full_sizes, liked)
 
     def blocks(self, size: int = 1024) -> Iterable[tuple[slice, Histories]]:
         """Consecutive row blocks, so that nothing of size users x items is ever held."""
@@ -253,6 +270,7 @@ class Dataset:
     Args:
         threshold: a value at or above it is a like (positive); None: every interaction is one (implicit data).
         notes: one sentence for each thing that was dropped or merged while reading, with its count.
+        learn_from: "met": histories hold all that a user has met, each event counting by its value; "liked": likes only, each as 1.
     """
 
     name: str
@@ -263,6 +281,7 @@ class Dataset:
     user_table: pd.DataFrame = field(default_factory=pd.DataFrame)  # (n_users,) attribute columns, or empty
     threshold: float | None = None
     notes: tuple[str, ...] = ()
+    learn_from: str = "met"
 
     def __post_init__(self) -> None:
         events = self.interactions
@@ -288,12 +307,38 @@ class Dataset:
         """The same users and items with only some of the interactions (mask or positions)."""
         return replace(self, interactions=self.interactions[rows])
 
+    @cached_property
+    def strengths(self) -> NDArray[np.float32]:
+        """(n_interactions,) how much each counts in a history, 1 = as a like does on average.
+
+        The ridit of its value (Bross 1958, How to use ridit analysis): the share of all interactions with a lower value and half of
+        those with the same, over its mean among likes. So one star counts next to nothing, what just missed being a like about
+        half, and the best rating more than a like at the threshold, on any scale. Without a threshold values may be counts of any
+        kind, and all count 1.
+        """
+        value = self.interactions.value
+        if self.threshold is None or not self.liked.any():
+            return np.ones(len(value), np.float32)
+        _, level, count = np.unique(value, return_inverse=True, return_counts=True)
+        ridit = (np.cumsum(count) - count / 2)[level]
+        return (ridit / ridit[self.liked].mean()).astype(np.float32)
+
     def histories(self) -> Histories:
-        """Liked interactions, one row a user, (n_users, n_items), values 1; built once, so treat it as frozen."""
+        """What scorers read, one row a user, (n_users, n_items): see `learn_from`. Built once, so treat it as frozen."""
         return self._histories
 
     @cached_property
     def _histories(self) -> Histories:
+        if self.threshold is None or self.learn_from == "liked":
+            return self.likes()
+        return histories_of(self.interactions, len(self.users), len(self.items), self.strengths, self.liked)
+
+    def likes(self) -> Histories:
+        """Likes alone, (n_users, n_items), values 1: what is to be recommended, and judged by. Built once, as `histories`."""
+        return self._likes
+
+    @cached_property
+    def _likes(self) -> Histories:
         return histories_of(self.interactions[self.liked], len(self.users), len(self.items))
 
     def met(self) -> Histories:
@@ -375,8 +420,17 @@ def rank_in_group(group: NDArray[Any], key: NDArray[Any]) -> NDArray[np.int64]:
     return rank
 
 
-def histories_of(events: Interactions, n_users: int, n_items: int) -> Histories:
-    """Group events by user, oldest first; equal times share their mean rank, so that no id decides an order."""
+def histories_of(
+    events: Interactions,
+    n_users: int,
+    n_items: int,
+    values: NDArray[np.float32] | None = None,
+    liked: NDArray[np.bool_] | None = None,
+) -> Histories:
+    """Group events by user, oldest first; equal times share their mean rank, so that no id decides an order.
+
+    `values` (n,) what each counts, None: 1; `liked` (n,) as in Histories.
+    """
     time = np.zeros(len(events), np.int64) if events.time is None else events.time
     order = np.lexsort((events.item, time, events.user))
     user, item = events.user[order], events.item[order]
@@ -385,21 +439,24 @@ def histories_of(events: Interactions, n_users: int, n_items: int) -> Histories:
         ages = np.zeros(len(events), np.float32)
     else:
         ages = _mean_ages(user, time[order], indptr)
-    return Histories(indptr, item.astype(np.int32), np.ones(len(events), np.float32), ages, n_items)
+    values = np.ones(len(events), np.float32) if values is None else values[order]
+    return Histories(indptr, item.astype(np.int32), values, ages, n_items, liked=None if liked is None else liked[order])
 
 
 def amended(row: Histories, drop: ArrayLike, add: ArrayLike, *, timed: bool) -> Histories:
-    """One row without the items `drop` and with `add` (internal ids) as its latest events, in the order given.
+    """One row without the items `drop` and with likes of `add` (internal ids) as its latest events, in the order given.
 
-    Ages and the row's size are counted anew, as if the data had been so; what stays keeps its value, what is added counts 1.
+    Ages and the row's size are counted anew, as if the data had been so; what stays keeps its value, what is added counts 1, and
+    takes the place of what the row has of that item.
     """
-    kept, new = ~np.isin(row.items, np.asarray(drop, np.int64)), np.asarray(add, np.int64)
+    new = np.asarray(add, np.int64)
+    kept = ~np.isin(row.items, np.concatenate([np.asarray(drop, np.int64), new]))
     items = np.concatenate([row.items[kept], new]).astype(np.int32)
     moments = np.concatenate([np.rint(-2 * row.ages[kept]), np.arange(1, len(new) + 1)]).astype(np.int64)  # ages are halves
-    ones = np.ones(len(items), np.float32)
-    made = histories_of(Interactions(np.zeros(len(items), np.int32), items, ones, moments if timed else None), 1, row.n_items)
-    values = dict(zip(items.tolist(), [*row.values[kept].tolist(), *ones[: len(new)].tolist()], strict=True))
-    return replace(made, values=np.array([values[i] for i in made.items.tolist()], np.float32))
+    values = np.concatenate([row.values[kept], np.ones(len(new), np.float32)])
+    liked = None if row.liked is None else np.concatenate([row.liked[kept], np.ones(len(new), bool)])
+    events = Interactions(np.zeros(len(items), np.int32), items, values, moments if timed else None)
+    return histories_of(events, 1, row.n_items, values, liked)
 
 
 def _mean_ages(user: NDArray[Any], time: NDArray[Any], indptr: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -168,7 +168,7 @@ def evaluate(
         UserError: k that no list can have, an unknown segment, or no judged user.
     """
     check_k(k)
-    truth = run.dataset.subset(run.split.rows(TEST)).histories() if test is None else _truth(run, test)
+    truth = run.dataset.subset(run.split.rows(TEST)).likes() if test is None else _truth(run, test)
     users = np.flatnonzero(truth.lengths > 0)
     if len(users) == 0:
         raise UserError("no user has a relevant test item; nothing can be judged")
@@ -315,7 +315,7 @@ def _truth(run: Run, test: Interactions) -> Histories:
         row = int(np.argmax(overlap))
         user, item = data.users.ids[test.user[row]], data.items.ids[test.item[row]]
         raise UserError(f"test events: {int(overlap.sum())} pairs were trained on (first: user {user}, item {item}); remove them")
-    return replace(data, interactions=test).histories()
+    return replace(data, interactions=test).likes()
 
 
 def terciles(values: NDArray[Any], of: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -326,7 +326,7 @@ def terciles(values: NDArray[Any], of: NDArray[np.bool_]) -> NDArray[np.int64]:
 def segment(run: Run, name: str) -> NDArray[np.object_]:
     """(n_users,) label of each user: a column of the user table, or "activity" (ACTIVITY, thirds by known likes)."""
     if name == "activity":
-        n = run.histories.lengths
+        n = run.likes.lengths
         return np.array(ACTIVITY, dtype=object)[terciles(n, n > 0)]
     if name not in run.dataset.user_table.columns:
         raise unknown("segment", name, ["activity", *run.dataset.user_table.columns])
@@ -340,8 +340,8 @@ def _per_user(run: Run, lists: Mapping[str, Lists], truth: Histories, users: NDA
         "n_relevant": n_relevant,
         "n_items": len(run.dataset.items),
         "n_users": len(run.dataset.users),
-        "counts": np.bincount(run.histories.items, minlength=len(run.dataset.items)),
-        "history": run.histories[users].csr(),
+        "counts": np.bincount(run.likes.items, minlength=len(run.dataset.items)),
+        "history": run.likes[users].csr(),
     }
     topics, vectors = run.dataset.catalog.topics(), text_vectors(run)
     shared |= {} if topics is None else {"attributes": topics.toarray()}

@@ -377,10 +377,10 @@ def applied(
 ) -> tuple[Histories, Histories]:
     """A history row and what its list hides, after likes and dislikes (internal ids, the latest last).
 
-    Likes become the latest events, unless they are there already; dislikes leave the history. Both are hidden, and so is what
+    Likes become the latest events, unless they are liked already; dislikes leave the history. Both are hidden, and so is what
     was. Ages and the row's size are counted anew, as if the data had been so.
     """
-    new = np.array([i for i in likes if i not in set(row.items.tolist())], np.int64)
+    new = np.array([i for i in likes if i not in set(row.likes.items.tolist())], np.int64)
     made = amended(row, dislikes, new, timed=timed)
     gone: NDArray[np.int64] = np.unique(np.concatenate([hidden.items, row.items, new, np.asarray(dislikes, np.int64)]))
     return made, Histories.of([gone.astype(np.int64).tolist()], row.n_items)

@@ -297,7 +297,7 @@ def command(names: Mapping[str, str], plan: Plan, out: str) -> str | None:
 def facts(data: Dataset) -> dict[str, Any]:
     """What an analyst asks first: `Dataset.summary` and `timed`, `first` and `last` (dates; "" where times are positions or
     missing), `median_likes` (of users with any), `notes`."""
-    time, likes = data.interactions.time, data.histories().lengths
+    time, likes = data.interactions.time, data.likes().lengths
     dated = time is not None and len(time) and time.max() > EPOCH
     span = [_date(float(t)) for t in (time.min(), time.max())] if dated and time is not None else ["", ""]
     median = float(pd.Series(likes[likes > 0]).median())

@@ -89,14 +89,14 @@ def ranks(
     for name, value, names in (("hide_as", hide_as, HIDES), ("ties", ties, TIES)):
         if value not in names:
             raise unknown(name, value, names)
-    truth = tested.histories()
+    truth = tested.likes()
     truth = truth if among is None else truth.keep(among[truth.items])
     users = np.flatnonzero(truth.lengths > 0)
     if not len(users):
         raise UserError("no user has a tested like among the candidates; nothing can be judged")
     histories = known.histories()
     nothing = histories.keep(np.zeros(len(histories.items), bool))
-    hidden = {"met": known.met, "liked": known.histories}.get(hide_as, lambda: nothing)()
+    hidden = {"met": known.met, "liked": known.likes}.get(hide_as, lambda: nothing)()
     parts = []
     beyond = getattr(
         model, "score_beyond", lambda rows, hidden: model.score(rows)

@@ -10,7 +10,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,7 +29,7 @@ from recsys_core.scorers.base import TextReader
 from recsys_core.splits import TEST, TRAIN, UNUSED, VALID, Split
 from recsys_core.whole import sha256, unseal
 
-SCHEMA = 1
+SCHEMA = 2
 AGAIN = "train the run again, or restore a copy"
 PARTS = {"fingerprint": str, "created": str, "versions": dict, "seconds": dict, "files": dict}  # of manifest.json, and their kind
 OWED = {"config.toml", "data/dataset.json", "split.npy", "blend/blend.json", "metrics.json"}  # that a checksum must be there for
@@ -90,7 +90,7 @@ class Run:
     def dataset(self) -> Dataset:
         """All the data that the run was given, test part included."""
         with self._reading("data"):
-            return load_prepared(self.path / "data")
+            return replace(load_prepared(self.path / "data"), learn_from=self.settings.learn_from)
 
     @cached_property
     def split(self) -> Split:
@@ -114,8 +114,13 @@ class Run:
 
     @cached_property
     def histories(self) -> Histories:
-        """(n_users, n_items) liked interactions the model knows."""
+        """(n_users, n_items) what the model reads of each user: see `Dataset.histories`."""
         return self.known.histories()
+
+    @cached_property
+    def likes(self) -> Histories:
+        """(n_users, n_items) likes that the model knows."""
+        return self.known.likes()
 
     @cached_property
     def hidden(self) -> Histories:
@@ -125,11 +130,11 @@ class Run:
     @cached_property
     def fame(self) -> NDArray[np.float64]:
         """(n_items,) likes of each item that the model knows."""
-        return np.bincount(self.histories.items, minlength=len(self.dataset.items)).astype(np.float64)
+        return np.bincount(self.likes.items, minlength=len(self.dataset.items)).astype(np.float64)
 
     def hidden_by(self, hide: str | None) -> Histories:
         """(n_users, n_items). "met": everything known to be met, liked or not; "liked": only likes; None: as the run says."""
-        return self.hidden if hide is None else self.met if hide == "met" else self.histories
+        return self.hidden if hide is None else self.met if hide == "met" else self.likes
 
     @cached_property
     def met(self) -> Histories:

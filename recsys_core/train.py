@@ -123,6 +123,7 @@ def train(
     if out.exists():
         raise UserError(f"{out} exists; choose another --out or remove it")
     rng = rng_of(settings, "split")
+    dataset = replace(dataset, learn_from=settings.learn_from)
     if test is None:
         split = splits.make_split(dataset, settings.split, rng)
     else:
@@ -188,7 +189,7 @@ def _fit_all(data: Materials, settings: Settings, folder: Path, say: Say) -> Par
 def make_judge(dataset: Dataset, split: Split, early: Dataset, settings: Settings) -> Judge:
     """A random sample of the users with validation likes, at most `tune_users`; `early` is the training part."""
     valid = split.rows(VALID)
-    truth = dataset.subset(valid).histories()
+    truth = dataset.subset(valid).likes()
     users = np.flatnonzero(truth.lengths > 0)
     users = np.sort(rng_of(settings, "judge").permutation(users)[: settings.tune_users])
     histories = early.histories()
@@ -196,7 +197,7 @@ def make_judge(dataset: Dataset, split: Split, early: Dataset, settings: Setting
     later = dataset.subset(valid & ~dataset.liked & hides_met).met()
     counts = split.counts(dataset)
     held_out = counts["test"] / counts["valid"] if split.how in ("random", "leave-last") else 0.0
-    hidden = early.met() if hides_met else histories
+    hidden = early.met() if hides_met else early.likes()
     return Judge(users, histories[users], hidden[users], truth[users], later[users], held_out, settings.k)
 
 
@@ -388,7 +389,7 @@ def _learn_cold(
     free = blend.names.index("cold") if "cold" in blend.names else None
 
     def fitted(share: float) -> Blend:
-        shown = rehearsal.shown(z, out, judge.histories, judge.hidden, judge.truth, 2 * settings.k, share)
+        shown = rehearsal.shown(z, out, judge.histories.likes, judge.hidden, judge.truth, 2 * settings.k, share)
         return learn.fit_cold(shown, blend, free, doubt=DOUBT * share)
 
     learned, passed_over = fitted(new), fitted(0.0)
@@ -416,7 +417,7 @@ def _carry_over(learned: Blend, late: Dataset, final: Mapping[str, Fitted], sett
     histories = late.histories()
     users = np.flatnonzero(histories.lengths > 0)
     users = np.sort(rng_of(settings, "constants").permutation(users)[: settings.tune_users])
-    hidden = late.met() if settings.hide == "met" else histories
+    hidden = late.met() if settings.hide == "met" else late.likes()
     found = {n: (m, s) for n, m, s in zip(learned.names, learned.mu, learned.sigma, strict=True)}
     refitted = {n: f.scorer for n, f in final.items() if n != "cold" and not f.scorer.fits_once}
     if refitted:

@@ -138,7 +138,8 @@ def edited(
         return row, hidden
     add, drop, double = (run.dataset.items.codes(ids, "item") for ids in (edits.add, edits.drop, edits.double))
     made = amended(row, drop, add, timed=run.known.interactions.time is not None)
-    made = replace(made, values=np.where(np.isin(made.items, double), DOUBLE, made.values).astype(np.float32))
+    twice = np.where(np.isin(made.items, double), DOUBLE * made.values, made.values).astype(np.float32)
+    made = replace(made, values=twice, sizes=made.full_sizes)
     gone = np.union1d(np.setdiff1d(hidden.items, drop), made.items)
     return made, Histories.of([gone.tolist()], row.n_items)
 

@@ -105,6 +105,11 @@ class Subject:
         """The closed forms of this history and item alone: arrays with one item."""
         return shares(self.model, self.history, np.array([self.item]), self.hidden)
 
+    @cached_property
+    def others(self) -> Histories:
+        """The history without the item itself, if that is in it: an item's own past says nothing for it."""
+        return self.history.keep(self.history.items != self.item)
+
     @property
     def blend(self) -> Blend:
         """That of the model."""

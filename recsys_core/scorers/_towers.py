@@ -78,19 +78,20 @@ def profiles(histories: Histories, parts: NDArray[np.float32], decay: float) -> 
     return np.asarray(histories.csr(decay, size_power=0.5) @ parts, np.float32)
 
 
-def hold_out(likes: Histories, rng: np.random.Generator, most: int) -> tuple[Histories, Histories]:
-    """(kept, held): of a random third of the rows with 3 entries at least, at most `most`, one random entry is held out."""
-    rows = rng.permutation(np.flatnonzero(likes.lengths >= 3))
+def hold_out(histories: Histories, rng: np.random.Generator, most: int) -> tuple[Histories, Histories]:
+    """(kept, held): of a random third of the rows with 3 likes at least, at most `most`, one random like is held out."""
+    rows = rng.permutation(np.flatnonzero(histories.likes.lengths >= 3))
     rows = rows[: min(most, len(rows) // 3)]
-    held = np.isin(likes.rows, rows) & (rank_in_group(likes.rows, rng.random(len(likes.items))) == 0)
-    return tuple(replace(likes.keep(mask), sizes=None) for mask in (~held, held))  # type: ignore[return-value]
+    turn = rng.random(len(histories.items)) + (0.0 if histories.liked is None else ~histories.liked)  # likes first
+    held = np.isin(histories.rows, rows) & (rank_in_group(histories.rows, turn) == 0)
+    return tuple(replace(histories.keep(mask), sizes=None) for mask in (~held, held))  # type: ignore[return-value]
 
 
 class Trainer:
     """Fits the heads, and the encoder's upper layers when there is one, to likes; keeps the weights of the best epoch.
 
     Args:
-        likes: histories whose items all have text.
+        histories: rows whose items all have text; their likes are to be found.
         vectors: (n_items, d) float32; `has_text` (n_items,) says which rows mean anything.
         encoder: None, or the encoder to train along, with the `texts` (n_items,) it reads.
     """
@@ -98,7 +99,7 @@ class Trainer:
     def __init__(
         self,
         config: BertConfig,
-        likes: Histories,
+        histories: Histories,
         vectors: NDArray[np.float32],
         has_text: NDArray[np.bool_],
         rng: np.random.Generator,
@@ -109,14 +110,14 @@ class Trainer:
         import torch
 
         self.config, self.encoder, self.texts, self.has_text = config, encoder, texts or [], has_text
-        self.likes, self.held = hold_out(
-            likes.keep(recent(likes, config.max_history) & latest_of_each(likes)), rng, config.held_out
+        self.seen, self.held = hold_out(
+            histories.keep(recent(histories, config.max_history) & latest_of_each(histories)), rng, config.held_out
         )
         self.device = encoder.device if encoder else "cpu"  # the heads are small: a CPU is as fast
         self.generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         self.heads = {k: torch.tensor(v, device=self.device) for k, v in whitening(vectors[has_text], config.axes).items()}
         self.bank: torch.Tensor = whitened(self.heads, torch.tensor(vectors, device=self.device))  # z of every item
-        counts = np.bincount(self.likes.items, minlength=likes.n_items)
+        counts = np.bincount(self.seen.likes.items, minlength=histories.n_items)
         self.heads |= self._new_heads(self.bank.shape[1], counts)
         groups = self._groups(layers)
         self.trained = {name: p for group in groups for name, p in zip(group["names"], group["params"], strict=True)}
@@ -213,12 +214,12 @@ class Trainer:
         """One pass over users with two likes or more (at most `epoch_users`), in four steps at least; the mean loss."""
         import torch
 
-        users = np.flatnonzero(self.likes.lengths >= 2)
+        users = np.flatnonzero(self.seen.likes.lengths >= 2)
         users = users[torch.randperm(len(users), generator=self.generator).numpy()][: self.config.epoch_users]
         total, size = 0.0, min(self.config.batch_users, -(-len(users) // 4))
         for start in range(0, len(users), size):
             rows = users[start : start + size]
-            loss = self.loss(self.likes[rows], self._texts_with_gradients())
+            loss = self.loss(self.seen[rows], self._texts_with_gradients())
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_([p for name, p in self.trained.items() if name.startswith("encoder.")], 1.0)
@@ -240,32 +241,36 @@ class Trainer:
         return vectors
 
     def loss(self, batch: Histories, vectors: torch.Tensor) -> torch.Tensor:
-        """Mean over rows of the loss of the likes given the shown ones."""
+        """Mean over rows of the loss of the likes given the events shown."""
         import torch
 
         c = self.config
         row, item = torch.from_numpy(batch.rows), torch.from_numpy(batch.items.astype(np.int64))
+        liked = torch.from_numpy(np.ones(len(batch.items), bool) if batch.liked is None else batch.liked)
         draw = torch.rand(len(item), generator=self.generator)
         shown = draw >= c.history_dropout
         weight = torch.from_numpy(batch.csr(c.decay).data)
         parts, items, bias = towers(self.heads, vectors)
         place = torch.stack([row[shown], item[shown]])
         inputs = torch.sparse_coo_tensor(place, weight[shown], batch.shape, check_invariants=False).to(self.device)
-        sizes = torch.bincount(row[shown], minlength=len(batch)).clamp(min=1).to(self.device)
+        sizes = torch.bincount(row[shown], torch.from_numpy(batch.values)[shown], minlength=len(batch)).to(self.device)
+        sizes = torch.where(sizes > 0, sizes, 1.0)
         users = torch.sparse.mm(inputs.coalesce(), parts) / sizes.sqrt()[:, None]
         if c.loss == "softmax":
             chances = (users @ items.T + bias + self.blank).log_softmax(1)
-            loss: torch.Tensor = -chances[row.to(self.device), item.to(self.device)].sum() / len(batch)
+            loss: torch.Tensor = -chances[row[liked].to(self.device), item[liked].to(self.device)].sum() / len(batch)
             return loss
-        pick = np.lexsort((torch.where(shown, -1.0, draw).numpy(), batch.rows))[batch.indptr[1:] - 1]  # each row's highest draw
-        pick = pick[~shown.numpy()[pick]]
-        return self._in_batch(users, items, bias, row, item, torch.from_numpy(pick))
+        open_ = liked & ~shown
+        pick = np.lexsort((torch.where(open_, draw, -1.0).numpy(), batch.rows))[batch.indptr[1:] - 1]  # each row's highest draw
+        pick = pick[open_.numpy()[pick]]
+        return self._in_batch(users, items, bias, row[liked], item[liked], row[pick], item[pick])
 
-    def _in_batch(self, users: Any, items: Any, bias: Any, row: Any, item: Any, pick: Any) -> torch.Tensor:
-        """One hidden like a row (entry `pick`) against the other rows', corrected for their popularity (Yi et al. 2019)."""
+    def _in_batch(self, users: Any, items: Any, bias: Any, row: Any, item: Any, rows: Any, chosen: Any) -> torch.Tensor:
+        """One hidden like, `chosen`, of each of `rows` against the other rows', corrected for their popularity (Yi et al. 2019);
+        `row` and `item`: all likes."""
         import torch
 
-        rows, chosen, n_items = row[pick], item[pick], len(items)
+        n_items = len(items)
         liked = torch.isin(rows[:, None] * n_items + chosen, row * n_items + item)  # a liked item is no negative
         liked &= ~torch.eye(len(rows), dtype=torch.bool)
         chosen = chosen.to(self.device)
@@ -282,7 +287,7 @@ class Trainer:
         parts, items, bias = towers(self.arrays(), self.bank.cpu().numpy())
         bias = np.where(self.has_text, bias, -np.inf)
         blocks = np.array_split(users, len(users) // 500 + 1)
-        values = [self._ndcg(self.likes[u], self.held[u], parts, items, bias) for u in blocks]
+        values = [self._ndcg(self.seen[u], self.held[u], parts, items, bias) for u in blocks]
         return float(np.concatenate(values).mean())
 
     def _ndcg(self, seen: Histories, held: Histories, parts: Any, items: Any, bias: Any) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from scipy.sparse import csr_array, issparse
 from recsys_core.data import Catalog, Dataset, Histories
 
 Scores = NDArray[np.float32]  # (n_rows, n_items); NaN = cannot score
+NEGLIGIBLE = 1e-4  # nearness of two events of one user that is taken as none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,6 +227,20 @@ def weighed(histories: Histories, decay: float) -> csr_array:
     return histories.csr(decay, size_power=0.0 if decay else 0.5)
 
 
+def without_own(
+    scores: Scores, histories: Histories, items: NDArray[np.int64] | None, x: NDArray[np.float32], own: NDArray[np.float32]
+) -> Scores:
+    """Scores (n_rows, len(items)) of a model sum_j x_j W_ji, less the share x_i W_ii of the candidate's own past event: that it was met
+    says nothing for it. `x` (nnz,) as the histories' entries, `own` (n_items,) the diagonal of W."""
+    place = np.arange(histories.n_items) if items is None else np.full(histories.n_items, -1)
+    if items is not None:
+        place[items] = np.arange(len(items))
+    asked = place[histories.items] >= 0
+    at = histories.items[asked]
+    scores[histories.rows[asked], place[at]] -= x[asked] * own[at]
+    return scores
+
+
 def one_row(history: Histories) -> Histories:
     """The history itself; raises ValueError if it has not exactly one row."""
     if len(history) != 1:
@@ -235,36 +250,59 @@ def one_row(history: Histories) -> Histories:
 
 def most_liked(histories: Histories, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The liked items, at most so many and the most liked ones, ascending; and each item's place among them, -1 if out."""
-    counts = np.bincount(histories.items, minlength=histories.n_items)
+    counts = np.bincount(histories.likes.items, minlength=histories.n_items)
     kept = np.sort(np.argsort(-counts, kind="stable")[: min(most, int((counts > 0).sum()))])
     place = np.full(histories.n_items, -1)
     place[kept] = np.arange(len(kept))
     return kept, place
 
 
-def gram(histories: Histories, items: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-    """X'X of the likes, (n, n) for the chosen items (default all), built in blocks of columns so that X stays sparse."""
-    x = histories.csr().astype(np.float64).tocsc()
-    x = x if items is None else x[:, items]
-    out = np.empty((x.shape[1], x.shape[1]))
-    for start in range(0, x.shape[1], 2048):
-        columns = slice(start, start + 2048)
-        out[columns] = (x[:, columns].T @ x).toarray()
-    return out
-
-
-def proximity_gram(
-    histories: Histories, reach: float, place: NDArray[np.int64], n: int, *, forward: bool = False
+def gram(
+    histories: Histories, items: NDArray[np.int64] | None = None, targets: Histories | None = None
 ) -> NDArray[np.float64]:
-    """Like X'X, but two likes of one user count exp(-|age_i - age_j| / reach); (n, n), positive semi-definite.
-
-    Item i is row and column `place[i]`; -1 leaves it out. `forward`: only from the earlier like (row) to the later, ties half.
-    """
-    out = np.zeros((n, n))
-    for start, end in zip(histories.indptr[:-1], histories.indptr[1:], strict=True):
-        at, ages = place[histories.items[start:end]], histories.ages[start:end]
-        at, ages = at[at >= 0], ages[at >= 0]
-        apart = ages[:, None] - ages  # > 0 where the row's like is the earlier one
-        near = np.exp(-np.abs(apart) / reach)
-        out[np.ix_(at, at)] += near * np.heaviside(apart, 0.5) if forward else near
+    """F'F of what histories hold, or F'X with `targets` X, (n, n) for the chosen items (default all), built in blocks of columns so
+    that F stays sparse."""
+    sides = [(h.csr() if items is None else h.csr()[:, items]).astype(np.float64).tocsc() for h in (histories, targets or histories)]
+    out = np.empty((sides[0].shape[1], sides[1].shape[1]))
+    for start in range(0, len(out), 2048):
+        columns = slice(start, start + 2048)
+        out[columns] = (sides[0][:, columns].T @ sides[1]).toarray()
     return out
+
+
+def proximity_grams(
+    histories: Histories, reach: float, place: NDArray[np.int64], n: int, *, forward: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Like F'F and F'X, F what histories hold and X the likes in them, but two events of one user count exp(-|age_i - age_j| / reach);
+    (n, n) each, the first positive semi-definite but for terms below NEGLIGIBLE.
+
+    Item i is row and column `place[i]`; -1 leaves it out. `forward`: of F'X only from the earlier event (row) to the later like,
+    ties half, without the diagonal.
+    """
+    chosen = np.lexsort((-histories.ages, histories.rows))  # oldest first
+    chosen = chosen[place[histories.items[chosen]] >= 0]
+    at, row, age = place[histories.items[chosen]], histories.rows[chosen], histories.ages[chosen].astype(np.float64)
+    value = histories.values[chosen].astype(np.float64)
+    like = np.ones(len(at)) if histories.liked is None else histories.liked[chosen].astype(np.float64)
+    both, found = np.zeros(n * n), np.zeros(n * n)
+    np.add.at(both, at * n + at, value * value / 2)
+    if not forward:
+        np.add.at(found, at * n + at, value * like)
+    first = np.arange(len(at))
+    for lag in range(1, len(at)):
+        first = first[first + lag < len(at)]
+        then = first + lag
+        apart = age[first] - age[then]
+        near = (row[first] == row[then]) & (apart <= -reach * np.log(NEGLIGIBLE))
+        first, then, apart = first[near], then[near], apart[near]
+        if not len(first):
+            break
+        weight = np.exp(-apart / reach)
+        onward = np.where(apart == 0, 0.5, 1.0) if forward else 1.0
+        back = 1.0 - onward if forward else 1.0
+        there, again = at[first] * n + at[then], at[then] * n + at[first]
+        np.add.at(both, there, weight * value[first] * value[then])
+        np.add.at(found, there, onward * weight * value[first] * like[then])
+        np.add.at(found, again, back * weight * value[then] * like[first])
+    both = both.reshape(n, n)
+    return both + both.T, found.reshape(n, n)

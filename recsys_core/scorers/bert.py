@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recsys_core.data import Catalog, Dataset, Histories
 from recsys_core.errors import UserError, unknown
 from recsys_core.scorers._towers import Arrays, Trainer, profiles, recent, towers, whitened
-from recsys_core.scorers.base import Scorer, Scores, TextReader, one_row
+from recsys_core.scorers.base import Scorer, Scores, TextReader, one_row, without_own
 from recsys_core.text import Encoder, encode_briefly, encode_cached, mask_words, pick_device, unit, word_slopes
 
 TUNE = ("auto", "frozen", "head", "top", "full")
@@ -94,17 +94,17 @@ class Model(Scorer, TextReader):
         has_text = ~np.asarray(np.isnan(vectors).any(axis=1))
         if not has_text.all():
             log.warning("bert: %s of %s items have no text; their scores are NaN", f"{(~has_text).sum():,}", f"{len(texts):,}")
-        likes = dataset.histories()
-        likes = likes.keep(has_text[likes.items])
+        histories = dataset.histories()
+        histories = histories.keep(has_text[histories.items])
         tune = self._tune()
-        if tune != "frozen" and not (likes.lengths >= 2).any():
+        if tune != "frozen" and not (histories.likes.lengths >= 2).any():
             log.warning("bert: no user likes two items with text; texts are compared by their cosine, nothing is learned")
             tune = "frozen"
         if tune == "frozen":
             shift = vectors[has_text].mean(0) if has_text.any() else np.zeros(vectors.shape[1])
             self._store(vectors, {"shift_": np.asarray(shift, np.float32)})
         else:
-            self._train(tune, likes, vectors, has_text, texts, rng, dataset.fingerprint)
+            self._train(tune, histories, vectors, has_text, texts, rng, dataset.fingerprint)
         return self
 
     def _tune(self) -> str:
@@ -115,7 +115,7 @@ class Model(Scorer, TextReader):
     def _train(
         self,
         tune: str,
-        likes: Histories,
+        histories: Histories,
         vectors: NDArray[np.float32],
         has_text: NDArray[np.bool_],
         texts: list[str],
@@ -126,7 +126,7 @@ class Model(Scorer, TextReader):
         encoder = None if tune == "head" else Encoder.load(c.encoder, c.device)
         layers = 0 if encoder is None else 2 if tune == "top" else encoder.model.config.num_hidden_layers + 1
         key = hashlib.sha256(f"{c} {tune} {fingerprint} {rng.bit_generator.state}".encode()).hexdigest()
-        trainer = Trainer(c, likes, np.nan_to_num(vectors), has_text, rng, encoder, texts, layers)
+        trainer = Trainer(c, histories, np.nan_to_num(vectors), has_text, rng, encoder, texts, layers)
         trainer.run(self.checkpoint, key)
         self.history, self._encoder = trainer.history, encoder
         if encoder is not None:
@@ -141,13 +141,13 @@ class Model(Scorer, TextReader):
         """The towers go on for so many epochs, the last being taken: all likes are trained on, none is left to choose by."""
         model, vectors = copy.copy(self), np.nan_to_num(self.text_vectors_)
         has_text = ~np.asarray(np.isnan(self.text_vectors_).any(axis=1))
-        likes = dataset.histories()
-        likes = likes.keep(has_text[likes.items])
-        if "whiten_" not in vars(self) or not (likes.lengths >= 2).any():
+        histories = dataset.histories()
+        histories = histories.keep(has_text[histories.items])
+        if "whiten_" not in vars(self) or not (histories.likes.lengths >= 2).any():
             return model
         config = dataclasses.replace(self.config, epochs=epochs, held_out=0)
-        trainer = Trainer(config, likes, vectors, has_text, rng)
-        trainer.start_from(self._heads(np.bincount(likes.items, minlength=len(vectors)) > 0), vectors)
+        trainer = Trainer(config, histories, vectors, has_text, rng)
+        trainer.start_from(self._heads(np.bincount(histories.likes.items, minlength=len(vectors)) > 0), vectors)
         trainer.run()
         model.history = trainer.history
         model._store(self.text_vectors_, trainer.arrays())
@@ -177,7 +177,10 @@ class Model(Scorer, TextReader):
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         vectors, bias = (self.item_vectors_, self.bias_) if items is None else (self.item_vectors_[items], self.bias_[items])
-        return np.asarray(self.user_vectors(histories) @ vectors.T + bias, np.float32)
+        scores = np.asarray(self.user_vectors(histories) @ vectors.T + bias, np.float32)
+        counted = self._counted(histories)
+        own = np.einsum("id,id->i", self.history_vectors_, self.item_vectors_)
+        return without_own(scores, counted, items, counted.csr(self.config.decay, size_power=0.5).data, own)
 
     def user_vectors(self, histories: Histories) -> NDArray[np.float32]:
         """u(h), (n_rows, dim); past items without text do not count."""
@@ -202,9 +205,9 @@ class Model(Scorer, TextReader):
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of one history row: (n_past, len(items)), x_j U_j . V_i / sqrt(size); their sum is score - bias_.
 
-        Past items that do not count (no text, older than max_history) have 0.
+        Past items that do not count (no text, older than max_history) have 0, and so has an item to itself.
         """
-        weight = self._past_weights(one_row(history))
+        weight = self._past_weights(one_row(history)) * (history.items[:, None] != items)
         return np.asarray(weight * (self.history_vectors_[history.items] @ self.item_vectors_[items].T), np.float32)
 
     def _past_weights(self, history: Histories) -> NDArray[np.float32]:
@@ -245,7 +248,7 @@ class Model(Scorer, TextReader):
         vectors = self._briefly(texts)
         _, (own, *new), (own_bias, *bias) = _towers(vars(self), np.concatenate([self.text_vectors_[[item]], vectors]))
         items = self.item_vectors_[item] + (np.array(new) - own)  # (n_texts, dim)
-        weight = self._past_weights(one_row(history))
+        weight = self._past_weights(one_row(history)) * (history.items[:, None] != item)
         shares = weight * (self.history_vectors_[history.items] @ items.T)
         return np.concatenate([[self.bias_[item] + (np.array(bias) - own_bias)], shares]).astype(np.float64)
 

@@ -136,7 +136,7 @@ class Model(Scorer, TextReader):
 
     def grown(self, dataset: Dataset, new: Catalog) -> Self:
         """Title, text and attributes are read; an attribute value that no two items of the catalogue have says nothing."""
-        warm, _ = most_liked(dataset.histories(), self.config.max_items)
+        warm, _ = most_liked(dataset.likes(), self.config.max_items)
         told = new_attributes(dataset.catalog, new, warm) | {"constant": np.full((len(new), 1), CONSTANT)}
         blocks = self._read([str(t) for t in new.titles], new.texts) | _weighted(self.config, told)
         features = np.concatenate(list(blocks.values()), axis=1)
@@ -170,7 +170,7 @@ class _Materials:
 
     @classmethod
     def of(cls, dataset: Dataset, config: ColdConfig) -> _Materials:
-        likes = dataset.histories()
+        likes = dataset.likes()
         warm, _ = most_liked(likes, config.max_items)
         g = gram(likes, warm)
         g[np.diag_indices_from(g)] += config.ease_reg

@@ -121,7 +121,7 @@ class Model(Scorer, TextReader):
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         import torch
 
-        likes = dataset.histories()
+        likes = dataset.likes()
         self.history = []
         self._find(dataset, likes, rng)
         self.texts_ = np.frombuffer(json.dumps([t.strip() for t in dataset.catalog.texts]).encode(), np.uint8).copy()
@@ -148,7 +148,7 @@ class Model(Scorer, TextReader):
     def extend(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         """The same network with short-lists that know the dataset's likes too."""
         model = copy.copy(self)
-        model._find(dataset, dataset.histories(), rng)
+        model._find(dataset, dataset.likes(), rng)
         return model
 
     def _open(self, folder: Path, device: str) -> None:
@@ -253,6 +253,7 @@ class Model(Scorer, TextReader):
 
     def history_texts(self, histories: Histories) -> list[str]:
         """Per row the texts of its latest `max_history` items, newest first, so that truncation takes the oldest."""
+        histories = histories.likes
         texts, rank = self._texts(), rank_in_group(histories.rows, histories.ages)
         rows: list[list[str]] = [[] for _ in range(len(histories))]
         for n in np.lexsort((histories.ages, histories.rows)):

@@ -1,6 +1,7 @@
-"""EASE: the best linear model of "what else is liked by who likes this", in closed form.
+"""EASE: the best linear model of "what else is liked by who has this in their history", in closed form.
 
-In: liked interactions, their order, and item attributes as extra rows. Out: dense item-item weights B with zero diagonal.
+In: histories (each past item as much as its rating says), the likes in them, their order, and item attributes as extra rows.
+Out: dense item-item weights B with zero diagonal.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from recsys_core.data import Dataset
 from recsys_core.features import attribute_blocks
-from recsys_core.scorers.base import LinearScorer, gram, most_liked, proximity_gram
+from recsys_core.scorers.base import LinearScorer, gram, most_liked, proximity_grams
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class EaseConfig:
 class Model(LinearScorer):
     """Embarrassingly shallow autoencoder (Steck 2019, arXiv:1905.03375, eq. 8), with a Gram matrix that knows the order of likes.
 
-    Side information as extra rows: Jeunen, van Balen & Goethals 2020 (Add-EASE).
+    Side information as extra rows: Jeunen, van Balen & Goethals 2020 (Add-EASE). A history holds all that was rated, a target only
+    likes: the regression of one on the other has the same closed form.
     """
 
     Config = EaseConfig
@@ -53,27 +55,36 @@ class Model(LinearScorer):
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
         histories, config = dataset.histories(), self.config
         kept, place = most_liked(histories, config.max_items)
-        g = gram(histories, kept)
+        g, c = gram(histories, kept), gram(histories, kept, histories.targets)
         if config.proximity and dataset.interactions.time is not None:
-            g *= 1 - config.proximity
-            g += config.proximity * proximity_gram(histories, config.reach, place, len(kept))
+            near = proximity_grams(histories, config.reach, place, len(kept))
+            g, c = (
+                (1 - config.proximity) * whole + config.proximity * part for whole, part in zip((g, c), near, strict=True)
+            )
         if config.side:
             rows = side_rows(dataset, kept)
-            g += config.side * (rows @ rows.T)
-        self.weights_, self.kept_, self.n_items_ = closed_form(g, config.reg), kept, np.array([histories.n_items])
+            alike = config.side * (rows @ rows.T)
+            g, c = g + alike, c + alike
+        self.weights_, self.kept_, self.n_items_ = closed_form(g, config.reg, c), kept, np.array([histories.n_items])
         return self
 
 
-def closed_form(g: NDArray[np.float64], reg: float) -> NDArray[np.float32]:
-    """B of a Gram matrix, float32."""
+def closed_form(g: NDArray[np.float64], reg: float, c: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+    """B (n, n) float32, the columns b_i that minimise |x_i - F b|^2 + reg |b|^2 with b_ii = 0, of g = F'F and c = F'X; None: X = F."""
     g = g.copy()
     g[np.diag_indices_from(g)] += reg
-    return item_weights(np.linalg.inv(g)).astype(np.float32)
+    inverse = np.linalg.inv(g)
+    return (item_weights(inverse) if c is None else zero_diagonal(inverse, inverse @ c)).astype(np.float32)
 
 
 def item_weights(inverse: NDArray[Any]) -> NDArray[np.float64]:
     """B = I - P diag(1/P), zero diagonal, of P = (G + reg I)^-1."""
-    b = -inverse / np.diag(inverse)
+    return zero_diagonal(inverse, np.zeros_like(inverse) + np.eye(len(inverse)))
+
+
+def zero_diagonal(inverse: NDArray[Any], free: NDArray[Any]) -> NDArray[np.float64]:
+    """The ridge solutions `free` = P F'X held to a zero diagonal: free - P diag(free) / diag(P) (Lagrange, as in Steck 2019)."""
+    b = free - inverse * (np.diag(free) / np.diag(inverse))
     b[np.diag_indices_from(b)] = 0
     return np.asarray(b, np.float64)
 

@@ -1,6 +1,6 @@
 """Matrix factorisation: users and items as short vectors; a new history is folded in, so nobody needs an id.
 
-In: liked interactions. Out: item vectors V, and how a history becomes a vector u; score = u . V_i.
+In: likes, and the histories they are in. Out: item vectors V, and how a history becomes a vector u; score = u . V_i.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from recsys_core.data import Dataset, Histories
 from recsys_core.errors import UserError, unknown
-from recsys_core.scorers.base import Scorer, Scores, most_liked, one_row, weighed
+from recsys_core.scorers.base import Scorer, Scores, most_liked, one_row, weighed, without_own
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,7 @@ class Model(Scorer):
         if self.config.loss == "bce" and self.config.solver != "torch":
             raise UserError("factors: loss 'bce' needs solver = 'torch'")
         histories = dataset.histories()
-        return self._take(histories, lambda: solvers[self.config.solver](self.config, histories, rng))
+        return self._take(histories, lambda: solvers[self.config.solver](self.config, histories.targets, rng))
 
     @property
     def renewal(self) -> str:
@@ -94,9 +94,9 @@ class Model(Scorer):
         start = np.nan_to_num(self.item_vectors_).astype(np.float64)
         model = type(self)(config)
         if config.solver != "torch":
-            return model._take(histories, lambda: _sweeps(config, histories.csr(), start, epochs))
-        steps = epochs * -(-int((histories.lengths > 0).sum()) // config.batch_size)
-        return model._take(histories, lambda: _by_gradient(replace(config, steps=steps), histories, rng, start))
+            return model._take(histories, lambda: _sweeps(config, histories.targets.csr(), start, epochs))
+        steps = epochs * -(-int((histories.targets.lengths > 0).sum()) // config.batch_size)
+        return model._take(histories, lambda: _by_gradient(replace(config, steps=steps), histories.targets, rng, start))
 
     def _take(self, histories: Histories, solve: Callable[[], Floats]) -> Self:
         """The solved vectors of the liked items, and the fold-in that fits them."""
@@ -104,7 +104,7 @@ class Model(Scorer):
         self.item_vectors_ = np.full((histories.n_items, self.config.dim), np.nan, np.float32)
         with threadpool_limits(1, "blas"):  # the systems are small: a second thread costs more than it brings
             self.item_vectors_[liked] = solve()[liked]
-        some = histories[np.flatnonzero(histories.lengths)[:MOST_FOLDED]]
+        some = histories[np.flatnonzero(histories.targets.lengths)[:MOST_FOLDED]]
         self.metric_ = np.linalg.lstsq(self._sums(some), self._minimisers(some), rcond=None)[0].astype(np.float32)
         return self
 
@@ -113,30 +113,37 @@ class Model(Scorer):
         return np.asarray(weighed(histories, self.config.decay) @ np.nan_to_num(self.item_vectors_), np.float32)
 
     def _minimisers(self, histories: Histories) -> NDArray[np.float32]:
-        """(n_rows, dim) vectors that minimise the loss of these rows with the item vectors fixed; zero for an empty row."""
+        """(n_rows, dim) vectors that minimise the loss of the likes in these rows with the item vectors fixed; zero without any."""
         known = np.nan_to_num(self.item_vectors_).astype(np.float64)
         with threadpool_limits(1, "blas"):
-            return _FOLD_IN[self.config.loss](self.config, known, histories.csr(self.config.decay)).astype(np.float32)
+            return _FOLD_IN[self.config.loss](self.config, known, histories.targets.csr(self.config.decay)).astype(np.float32)
 
     def fold_in(self, histories: Histories) -> NDArray[np.float32]:
         """(n_rows, dim) the vectors of these rows; zero for an empty row.
 
-        M of the linear fold-in maps sum_j x_j V_j to the minimisers, by least squares over the training users.
+        M of the linear fold-in maps sum_j x_j V_j, over all that the history holds, to the minimisers of the loss of its likes, by
+        least squares over the training users.
         """
         return self._sums(histories) @ self.metric_ if self.linear else self._minimisers(histories)
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         vectors = self.item_vectors_ if items is None else self.item_vectors_[items]
-        return np.asarray(self.fold_in(histories) @ vectors.T, dtype=np.float32)
+        scores = np.asarray(self.fold_in(histories) @ vectors.T, dtype=np.float32)
+        if not self.linear:
+            return scores
+        known = np.nan_to_num(self.item_vectors_)
+        own = np.einsum("id,id->i", known @ self.metric_, known)
+        return without_own(scores, histories, items, weighed(histories, self.config.decay).data, own)
 
     def prior(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
         return np.asarray(0 * self.item_vectors_[items, 0], np.float32)
 
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Of one history row under the linear fold-in: (n_past, len(items)), x_j V_j M . V_i; NaN for items never liked."""
+        """Of one history row under the linear fold-in: (n_past, len(items)), x_j V_j M . V_i, 0 of an item to itself; NaN for items
+        never liked."""
         past = np.nan_to_num(self.item_vectors_[one_row(history).items])
-        weight = weighed(history, self.config.decay).data[:, None]
-        return np.asarray((weight * past) @ self.metric_ @ self.item_vectors_[items].T, np.float32)
+        weight = weighed(history, self.config.decay).data[:, None] * (history.items[:, None] != items)
+        return np.asarray(weight * (past @ self.metric_ @ self.item_vectors_[items].T), np.float32)
 
 
 def _fold_in_mse(config: FactorsConfig, v: Floats, x: csr_array) -> Floats:

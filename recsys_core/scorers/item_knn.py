@@ -38,7 +38,7 @@ class Model(LinearScorer):
     search: ClassVar[dict[str, tuple[Any, ...]]] = {"power": (0.35, 0.5), "neighbours": (50, 100, 200), "decay": (0.0, 5.0, 20.0)}
 
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
-        histories = dataset.histories()
+        histories = dataset.likes()
         kept, _ = most_liked(histories, histories.n_items)
         x = histories.csr().astype(np.float64).tocsc()[:, kept]
         norm = np.asarray(x.sum(axis=0)) ** self.config.power

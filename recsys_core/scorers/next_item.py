@@ -1,6 +1,6 @@
 """What comes next: past items vote for what people went on to like soon after them.
 
-In: liked interactions with their order. Out: dense item-item weights W, asymmetric: "after j comes i".
+In: histories with their order, and the likes in them. Out: dense item-item weights W, asymmetric: "after j comes i".
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from recsys_core.data import Dataset
-from recsys_core.scorers.base import LinearScorer, most_liked, proximity_gram
+from recsys_core.scorers.base import LinearScorer, most_liked, proximity_grams
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class NextItemConfig:
 class Model(LinearScorer):
     """Ridge regression of the next likes on the ones before, W = (G + reg I)^-1 C.
 
-    G_ij = sum_u exp(-|r_i - r_j| / reach) and C_ij = the same over pairs where i came before j, half of it where they tie;
+    G_ij = sum_u f_i f_j exp(-|r_i - r_j| / reach), f what events count, and C_ij = sum_u f_i exp(...) over the pairs where i came
+    before the like of j, half of it where they tie;
     a linear model of sequences in the manner of SLIST (Choi et al. 2021, arXiv:2103.16104). NaN everywhere without times.
     """
 
@@ -43,8 +44,7 @@ class Model(LinearScorer):
         histories = dataset.histories()
         timed = dataset.interactions.time is not None
         kept, place = most_liked(histories, self.config.max_items if timed else 0)
-        g = proximity_gram(histories, self.config.reach, place, len(kept))
-        c = proximity_gram(histories, self.config.reach, place, len(kept), forward=True)
+        g, c = proximity_grams(histories, self.config.reach, place, len(kept), forward=True)
         g[np.diag_indices_from(g)] += self.config.reg
         c[np.diag_indices_from(c)] = 0
         self.weights_ = np.linalg.solve(g, c).astype(np.float32)

@@ -38,7 +38,7 @@ class Model(Scorer):
     known_: NDArray[np.bool_]  # (n_items,) liked by anyone
 
     def fit(self, dataset: Dataset, rng: np.random.Generator) -> Self:
-        likes = dataset.histories().csr()
+        likes = dataset.likes().csr()
         self.likes_ = likes[likes.sum(axis=1) > 0]
         self.known_ = np.asarray(likes.sum(axis=0) > 0)
         return self
@@ -49,7 +49,7 @@ class Model(Scorer):
         unit = _unit_rows(self.likes_).T.tocsr()  # (n_items, n_training_users)
         out = np.empty((len(histories), votes_for.shape[1]), np.float32)
         for rows, block in histories.blocks(256):
-            cosine = (_unit_rows(block.csr(self.config.decay)) @ unit).toarray()
+            cosine = (_unit_rows(block.targets.csr(self.config.decay)) @ unit).toarray()
             out[rows] = (_nearest(cosine, self.config.neighbours, self.config.power) @ votes_for).toarray()
         out[:, ~known] = np.nan
         return out

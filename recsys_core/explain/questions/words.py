@@ -58,7 +58,7 @@ def outline(subject: Subject) -> Game:
         c, reader = readers[0]
 
         def slopes(levels: Floats) -> Floats:
-            found = reader.text_slopes(subject.history, text, spans, levels)
+            found = reader.text_slopes(subject.others, text, spans, levels)
             return np.asarray(subject.weights[c] / subject.blend.sigma[c] * found, np.float64)
 
     def value(masks: NDArray[np.bool_]) -> Floats:
