@@ -96,7 +96,7 @@ def draw_of(run: Run, warm: Dataset) -> Draw:
     test = run.dataset.subset(run.split.rows(TEST))
     cold = np.zeros(len(run.dataset.items), bool)
     cold[test.interactions.item] = True
-    return Draw(run.known, run.histories, cold, test.histories(), warm.histories())
+    return Draw(run.known, run.likes, cold, test.likes(), warm.likes())
 
 
 def among_cold(scores: Floats, draw: Draw) -> Floats:

@@ -81,7 +81,7 @@ def one(dataset: Dataset, settings: Settings, runs: Path) -> tuple[dict[str, Flo
     wrong, _ = renew(run.model, known(fake), settings)
     rows = {"real": known(real).histories(), "fake": known(fake).histories(), "old": run.histories}
     hidden = replace(early, interactions=known(real).interactions.joined(known(fake).interactions)).met()
-    truth = run.dataset.subset(run.split.rows(TEST)).histories()
+    truth = run.dataset.subset(run.split.rows(TEST)).likes()
     touched = np.isin(np.arange(len(dataset.users)), new.user)
 
     def found(model: Any, histories: Histories) -> Floats:

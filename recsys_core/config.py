@@ -65,7 +65,12 @@ class Settings:
             raise UserError("components is empty; name at least one scorer")
         if len(set(self.components)) < len(self.components):
             raise UserError("components names a scorer twice; name each once")
-        choices = (("split", self.split, splits.KINDS), ("learn_from", self.learn_from, ("met", "liked")), ("hide", self.hide, ("met", "liked")), ("unmet", self.unmet, UNMET))
+        choices = (
+            ("split", self.split, splits.KINDS),
+            ("learn_from", self.learn_from, ("met", "liked")),
+            ("hide", self.hide, ("met", "liked")),
+            ("unmet", self.unmet, UNMET),
+        )
         for key, value, known in choices:
             if value not in known:
                 raise unknown(key, value, known)

@@ -105,7 +105,7 @@ def test_short_lists_are_what_a_linear_model_of_the_known_likes_finds(trained: t
 def test_the_report_has_the_auc_on_short_lists(trained: tuple[Run, int], report: Report) -> None:
     run = trained[0]
     scorer = run.model.components["cross_encoder"]
-    truth = run.dataset.subset(run.split.rows(TEST)).histories()
+    truth = run.dataset.subset(run.split.rows(TEST)).likes()
     users = np.flatnonzero(truth.lengths)
     scores = scorer.score_beyond(run.histories[users], run.hidden[users])
     there, liked = np.isfinite(scores), truth[users].csr().toarray() > 0

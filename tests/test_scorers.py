@@ -54,8 +54,9 @@ def test_ease_is_the_constrained_least_squares_solution() -> None:
 
 def test_gram_is_the_same_in_blocks() -> None:
     h = random_world().histories()
-    x = h.csr().toarray()
-    np.testing.assert_allclose(gram(h), x.T @ x)
+    f, x = h.csr().toarray().astype(float), h.targets.csr().toarray().astype(float)
+    np.testing.assert_allclose(gram(h), f.T @ f)
+    np.testing.assert_allclose(gram(h, targets=h.targets), f.T @ x)
 
 
 @pytest.mark.parametrize("loss", ["mse", "bce"])
@@ -65,7 +66,7 @@ def test_fold_in_minimises_the_loss_it_says(loss: str) -> None:
     model = factors.Model(config).fit(data, rng())
     row = data.histories()[[3]]
     v = np.nan_to_num(model.item_vectors_).astype(float)
-    x = row.csr().toarray()[0]
+    x = row.targets.csr().toarray()[0]
 
     def objective(u: np.ndarray) -> float:
         s = v @ u

@@ -227,18 +227,20 @@ def weighed(histories: Histories, decay: float) -> csr_array:
     return histories.csr(decay, size_power=0.0 if decay else 0.5)
 
 
-def without_own(
-    scores: Scores, histories: Histories, items: NDArray[np.int64] | None, x: NDArray[np.float32], own: NDArray[np.float32]
-) -> Scores:
-    """Scores (n_rows, len(items)) of a model sum_j x_j W_ji, less the share x_i W_ii of the candidate's own past event: that it was met
-    says nothing for it. `x` (nnz,) as the histories' entries, `own` (n_items,) the diagonal of W."""
-    place = np.arange(histories.n_items) if items is None else np.full(histories.n_items, -1)
+def low_rank(x: csr_array, past: NDArray[Any], vectors: NDArray[Any], items: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """Scores (n_rows, len(items)) sum_j x_j past_j . vectors_i over all past items j but i itself: that an item was met says nothing
+    for it. x (n_rows, n_items), past and vectors (n_items, dim), no NaN. In double precision, which costs little at this rank, so
+    that scores are what their shares add up to."""
+    past, vectors = past.astype(np.float64), vectors.astype(np.float64)
+    scores = (x.astype(np.float64) @ past) @ (vectors if items is None else vectors[items]).T
+    own = np.einsum("id,id->i", past, vectors)
+    rows = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
+    place = np.arange(x.shape[1]) if items is None else np.full(x.shape[1], -1)
     if items is not None:
         place[items] = np.arange(len(items))
-    asked = place[histories.items] >= 0
-    at = histories.items[asked]
-    scores[histories.rows[asked], place[at]] -= x[asked] * own[at]
-    return scores
+    asked = place[x.indices] >= 0
+    scores[rows[asked], place[x.indices[asked]]] -= x.data[asked] * own[x.indices[asked]]
+    return np.asarray(scores, np.float64)
 
 
 def one_row(history: Histories) -> Histories:
@@ -257,12 +259,12 @@ def most_liked(histories: Histories, most: int) -> tuple[NDArray[np.int64], NDAr
     return kept, place
 
 
-def gram(
-    histories: Histories, items: NDArray[np.int64] | None = None, targets: Histories | None = None
-) -> NDArray[np.float64]:
+def gram(histories: Histories, items: NDArray[np.int64] | None = None, targets: Histories | None = None) -> NDArray[np.float64]:
     """F'F of what histories hold, or F'X with `targets` X, (n, n) for the chosen items (default all), built in blocks of columns so
     that F stays sparse."""
-    sides = [(h.csr() if items is None else h.csr()[:, items]).astype(np.float64).tocsc() for h in (histories, targets or histories)]
+    sides = [
+        (h.csr() if items is None else h.csr()[:, items]).astype(np.float64).tocsc() for h in (histories, targets or histories)
+    ]
     out = np.empty((sides[0].shape[1], sides[1].shape[1]))
     for start in range(0, len(out), 2048):
         columns = slice(start, start + 2048)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recsys_core.data import Catalog, Dataset, Histories
 from recsys_core.errors import UserError, unknown
 from recsys_core.scorers._towers import Arrays, Trainer, profiles, recent, towers, whitened
-from recsys_core.scorers.base import Scorer, Scores, TextReader, one_row, without_own
+from recsys_core.scorers.base import Scorer, Scores, TextReader, low_rank, one_row
 from recsys_core.text import Encoder, encode_briefly, encode_cached, mask_words, pick_device, unit, word_slopes
 
 TUNE = ("auto", "frozen", "head", "top", "full")
@@ -176,11 +176,9 @@ class Model(Scorer, TextReader):
         self.bias_ = np.where(missing, np.nan, bias).astype(np.float32)
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
-        vectors, bias = (self.item_vectors_, self.bias_) if items is None else (self.item_vectors_[items], self.bias_[items])
-        scores = np.asarray(self.user_vectors(histories) @ vectors.T + bias, np.float32)
-        counted = self._counted(histories)
-        own = np.einsum("id,id->i", self.history_vectors_, self.item_vectors_)
-        return without_own(scores, counted, items, counted.csr(self.config.decay, size_power=0.5).data, own)
+        x = self._counted(histories).csr(self.config.decay, size_power=0.5)
+        scores = low_rank(x, self.history_vectors_, self.item_vectors_, items)
+        return np.asarray(scores + (self.bias_ if items is None else self.bias_[items]), np.float32)
 
     def user_vectors(self, histories: Histories) -> NDArray[np.float32]:
         """u(h), (n_rows, dim); past items without text do not count."""

@@ -1,6 +1,6 @@
 """Items that nobody has met yet: their texts and attributes are mapped to the columns of a collaborative model.
 
-In: liked interactions, BERT vectors, attributes. Out: for an item without interactions score(h) = sum_j x_j (M_j . a_i), with a_i
+In: histories and the likes in them, BERT vectors, attributes. Out: for an item without interactions score(h) = sum_j x_j (M_j . a_i), with a_i
 its features and M_j a learned row for each past item; NaN for items that have some, which other components judge better.
 """
 
@@ -20,7 +20,7 @@ from recsys_core.features import Floats, attribute_blocks, centre, new_attribute
 from recsys_core.metrics import ndcg
 from recsys_core.ranking import marked, top_k
 from recsys_core.scorers.base import Scorer, Scores, TextReader, gram, most_liked, one_row
-from recsys_core.scorers.ease import item_weights
+from recsys_core.scorers.ease import zero_diagonal
 from recsys_core.text import encode_briefly, mask_words, unit
 
 CONSTANT = 3.0  # the constant feature: large, so that the intercept is hardly shrunk
@@ -94,7 +94,8 @@ class Model(Scorer, TextReader):
         data = _Materials.of(dataset, self.config)
         features = _features(self.config, data.blocks(data.warm))
         self.map_ = np.zeros(features.shape, np.float32)
-        self.map_[data.warm] = _map(self.config, item_weights(data.inverse), features[data.warm])
+        weights = zero_diagonal(data.inverse, data.inverse @ data.found)
+        self.map_[data.warm] = _map(self.config, weights, features[data.warm])
         self.features_ = features.astype(np.float32)
         self.cold_ = dataset.unmet
         used = {n: b for n, b in data.texts.items() if _roots(self.config, np.array([n]))[0] > 0}
@@ -160,29 +161,32 @@ class Model(Scorer, TextReader):
 
 @dataclass(frozen=True)
 class _Materials:
-    """Raw blocks of all items, the warm items, their likes, and the inverse Gram matrix that holds the model of them."""
+    """Raw blocks of all items, the warm items, the histories they are in, and what the model of them is made of: the inverse of
+    F'F + ease_reg and F'X, F what histories hold of warm items and X the likes."""
 
     texts: dict[str, Floats]
     attributes: partial[dict[str, Floats]]
     warm: NDArray[np.int64]
-    likes: Histories
+    histories: Histories
     inverse: Floats  # (n_warm, n_warm)
+    found: Floats  # (n_warm, n_warm)
 
     @classmethod
     def of(cls, dataset: Dataset, config: ColdConfig) -> _Materials:
-        likes = dataset.likes()
-        warm, _ = most_liked(likes, config.max_items)
-        g = gram(likes, warm)
+        histories = dataset.histories()
+        warm, _ = most_liked(histories, config.max_items)
+        g, found = gram(histories, warm), gram(histories, warm, histories.targets)
         g[np.diag_indices_from(g)] += config.ease_reg
         read = config.title > 0 or config.text > 0
         texts = text_blocks(dataset.catalog, config.encoder, config.device) if read else {}
-        return cls(texts, partial(attribute_blocks, dataset.catalog), warm, likes, np.asarray(np.linalg.inv(g), np.float64))
+        told = partial(attribute_blocks, dataset.catalog)
+        return cls(texts, told, warm, histories, np.asarray(np.linalg.inv(g), np.float64), found)
 
     def blocks(self, fitted_on: NDArray[np.int64]) -> dict[str, Floats]:
         """Every block, centred and scaled on `fitted_on`."""
         texts = {n: scaled(b, fitted_on, unit_rows=True) for n, b in self.texts.items()}
         told = {n: scaled(b, fitted_on, unit_rows=False) for n, b in self.attributes(fitted_on).items()}
-        return texts | told | {"constant": np.full((self.likes.n_items, 1), CONSTANT)}
+        return texts | told | {"constant": np.full((self.histories.n_items, 1), CONSTANT)}
 
 
 @dataclass(frozen=True)
@@ -200,8 +204,8 @@ class _Rehearsal:
 def _rehearsals(data: _Materials, rng: np.random.Generator, folds: int = 3) -> Iterator[_Rehearsal]:
     order = rng.permutation(len(data.warm))
     size = max(10, len(data.warm) // 10)
-    judges = np.sort(rng.permutation(np.flatnonzero(data.likes.lengths > 0))[:JUDGES])
-    likes = data.likes[judges].csr()[:, data.warm]
+    judges = np.sort(rng.permutation(np.flatnonzero(data.histories.likes.lengths > 0))[:JUDGES])
+    past, likes = (h.csr()[:, data.warm] for h in (data.histories[judges], data.histories[judges].likes))
     for n in range(min(folds, len(order) // size)):
         out, keep = np.sort(order[n * size : (n + 1) * size]), np.sort(np.delete(order, np.s_[n * size : (n + 1) * size]))
         liked = likes[:, out].toarray() > 0
@@ -209,8 +213,8 @@ def _rehearsals(data: _Materials, rng: np.random.Generator, folds: int = 3) -> I
         blocks = data.blocks(data.warm[keep])
         a = np.concatenate(list(blocks.values()), axis=1)
         known = a[data.warm[keep]]
-        x = likes[rows][:, keep]
-        asked = (x @ item_weights(_without(data.inverse, keep, out))) @ known
+        x, inverse = past[rows][:, keep], _without(data.inverse, keep, out)
+        asked = (x @ zero_diagonal(inverse, inverse @ data.found[np.ix_(keep, keep)])) @ known
         names = np.repeat(list(blocks), [b.shape[1] for b in blocks.values()])
         yield _Rehearsal(names, known.T @ known, asked, x @ known, a[data.warm[out]], liked[rows])
 

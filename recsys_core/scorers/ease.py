@@ -58,9 +58,7 @@ class Model(LinearScorer):
         g, c = gram(histories, kept), gram(histories, kept, histories.targets)
         if config.proximity and dataset.interactions.time is not None:
             near = proximity_grams(histories, config.reach, place, len(kept))
-            g, c = (
-                (1 - config.proximity) * whole + config.proximity * part for whole, part in zip((g, c), near, strict=True)
-            )
+            g, c = ((1 - config.proximity) * whole + config.proximity * part for whole, part in zip((g, c), near, strict=True))
         if config.side:
             rows = side_rows(dataset, kept)
             alike = config.side * (rows @ rows.T)
@@ -74,12 +72,10 @@ def closed_form(g: NDArray[np.float64], reg: float, c: NDArray[np.float64] | Non
     g = g.copy()
     g[np.diag_indices_from(g)] += reg
     inverse = np.linalg.inv(g)
-    return (item_weights(inverse) if c is None else zero_diagonal(inverse, inverse @ c)).astype(np.float32)
-
-
-def item_weights(inverse: NDArray[Any]) -> NDArray[np.float64]:
-    """B = I - P diag(1/P), zero diagonal, of P = (G + reg I)^-1."""
-    return zero_diagonal(inverse, np.zeros_like(inverse) + np.eye(len(inverse)))
+    free = (
+        np.eye(len(inverse)) if c is None else inverse @ c
+    )  # with X = F the ridge is I - reg P, and P falls out with the diagonal
+    return zero_diagonal(inverse, free).astype(np.float32)
 
 
 def zero_diagonal(inverse: NDArray[Any], free: NDArray[Any]) -> NDArray[np.float64]:

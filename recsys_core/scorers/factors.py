@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from recsys_core.data import Dataset, Histories
 from recsys_core.errors import UserError, unknown
-from recsys_core.scorers.base import Scorer, Scores, most_liked, one_row, weighed, without_own
+from recsys_core.scorers.base import Scorer, Scores, low_rank, most_liked, one_row, weighed
 
 if TYPE_CHECKING:
     import torch
@@ -128,12 +128,11 @@ class Model(Scorer):
 
     def score(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         vectors = self.item_vectors_ if items is None else self.item_vectors_[items]
-        scores = np.asarray(self.fold_in(histories) @ vectors.T, dtype=np.float32)
         if not self.linear:
-            return scores
+            return np.asarray(self.fold_in(histories) @ vectors.T, dtype=np.float32)
         known = np.nan_to_num(self.item_vectors_)
-        own = np.einsum("id,id->i", known @ self.metric_, known)
-        return without_own(scores, histories, items, weighed(histories, self.config.decay).data, own)
+        scores = low_rank(weighed(histories, self.config.decay), known @ self.metric_, known, items)
+        return np.where(np.isnan(vectors[:, 0]), np.nan, scores).astype(np.float32)
 
     def prior(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
         return np.asarray(0 * self.item_vectors_[items, 0], np.float32)
