@@ -51,7 +51,9 @@ def holds(clause: Clause, about: Subject) -> bool:
     if clause.kind == "against":
         worst = past.players[int(past.contributions.argmin())]
         return clause.players == (worst,) and abs(past.contributions.sum() - clause.value) < TOLERANCE
-    if clause.kind == "history":
+    if clause.kind in ("history", "past"):
+        if (clause.kind == "history") != (set(clause.players) <= set(about.items.ids[about.history.likes.items])):
+            return False
         credit = dict(zip(past.players, past.contributions, strict=True))
         return abs(sum(credit[p] for p in clause.players) / total - clause.value) < TOLERANCE
     if clause.kind == "attribute":
@@ -73,6 +75,7 @@ def numbers(text: str, titles: list[str]) -> int:
 
 SAID = {
     "history": 1,
+    "past": 1,
     "against": 1,
     "attribute": 1,
     "component": 1,

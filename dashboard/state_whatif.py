@@ -67,8 +67,8 @@ def effects(run: Run, user: str, edits: Edits, hide: str = "") -> list[Effect]:
     return _effects(str(run.path), runs.stamp(run.path), user, edits, hide, reacted(run, user))
 
 
-def likes(run: Run, user: str) -> list[str]:
-    return whatif.likes(run, user, reacted(run, user))
+def past(run: Run, user: str) -> list[str]:
+    return whatif.past(run, user, reacted(run, user))
 
 
 def history(run: Run, user: str) -> pd.DataFrame:
@@ -183,7 +183,7 @@ def clicked(what: str, ids: tuple[str, ...]) -> None:
     if click is None or not 0 <= click["row"] < len(ids):
         return
     run, item = current_run(), ids[click["row"]]
-    own, now = set(likes(run, user())), _stack(run)[-1]
+    own, now = set(past(run, user())), _stack(run)[-1]
     made = {
         REMOVE: lambda: now.remove(item, own),
         RENEW: lambda: now.renew(item, own),
@@ -198,7 +198,7 @@ def picked() -> None:
     """A match of the search is liked."""
     item, run = st.session_state["whatif match"], current_run()
     if item is not None and run.dataset.items.find([item])[0] >= 0:
-        _push(run, _stack(run)[-1].like(str(item), set(likes(run, user()))))
+        _push(run, _stack(run)[-1].like(str(item), set(past(run, user()))))
     st.session_state["whatif match"], st.session_state["whatif query"] = None, ""
 
 

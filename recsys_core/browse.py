@@ -62,7 +62,7 @@ class Person:
         z: (1, n_items, components) standardised scores, NaN = cannot score; read-only.
         hidden: one row, what the list leaves out.
         learned_rank: (n_items,) place under the learned blend, 1 = best, 0 = not a candidate.
-        n_likes: liked items in the history.
+        n_past: items in the history.
         row: the history, one row.
     """
 
@@ -70,7 +70,7 @@ class Person:
     z: Scores
     hidden: Histories
     learned_rank: NDArray[np.int64]
-    n_likes: int
+    n_past: int
     row: Histories
 
 

@@ -28,8 +28,8 @@ class Settings:
     split: random | leave-last | time | cold-items.
     seed: of everything random; the same seed, data and versions give the same run.
     device: auto | cuda | mps | cpu, where networks are trained and texts encoded; auto takes the first that there is.
-    learn_from: "met": histories hold all that a user has met, each event counting by its rating, and what was liked is to be found;
-        "liked": they hold likes only, all alike. The same where there are no ratings.
+    learn_from: "met": histories hold all that a user has met, each event counting by its rating; "liked": likes only, all alike.
+        Either way likes are what is to be found. Without ratings there is no difference.
     hide: "met": a list hides all that a user has met; "liked": only what was liked (the convention of many papers).
     k: length of the lists that training optimises and reports.
     tune: choose each scorer's settings on validation data from its small grid; keys set by hand stay as set.

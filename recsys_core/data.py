@@ -112,7 +112,7 @@ class Histories:
         ages: (nnz,) float32, 0 = the row's latest event, 1 = the one before; ties share their mean rank.
             Ages and sizes stay as they are when items are taken out (`keep`), so a score that is linear in the row stays so.
         n_items: width of the catalogue.
-        sizes: (n_rows,) float32, how many plain likes the row was worth before any event was taken out; None: the sum of its values.
+        sizes: (n_rows,) float32, the sum of the row's values before any event was taken out; None: the sum of those it has now.
         liked: (nnz,) bool, whether the event is a like; None: all are.
     """
 
@@ -270,7 +270,7 @@ class Dataset:
     Args:
         threshold: a value at or above it is a like (positive); None: every interaction is one (implicit data).
         notes: one sentence for each thing that was dropped or merged while reading, with its count.
-        learn_from: "met": histories hold all that a user has met, each event counting by its value; "liked": likes only, each as 1.
+        learn_from: "met": histories hold all that a user has met, each event counting by its value; "liked": likes only, all as 1.
     """
 
     name: str
@@ -312,16 +312,16 @@ class Dataset:
         """(n_interactions,) how much each counts in a history, 1 = as a like does on average.
 
         The ridit of its value (Bross 1958, How to use ridit analysis): the share of all interactions with a lower value and half of
-        those with the same, over its mean among likes. So one star counts next to nothing, what just missed being a like about
-        half, and the best rating more than a like at the threshold, on any scale. Without a threshold values may be counts of any
-        kind, and all count 1.
+        those with the same one, over the mean of this among likes. So on any scale the worst rating counts next to nothing, what
+        just missed being a like about half, and the best one more than a like at the threshold. Without a threshold values may be
+        counts of any kind, and all count 1.
         """
         value = self.interactions.value
         if self.threshold is None or not self.liked.any():
             return np.ones(len(value), np.float32)
         _, level, count = np.unique(value, return_inverse=True, return_counts=True)
         ridit = (np.cumsum(count) - count / 2)[level]
-        return (ridit / ridit[self.liked].mean()).astype(np.float32)
+        return np.asarray(ridit / ridit[self.liked].mean(), np.float32)
 
     def histories(self) -> Histories:
         """What scorers read, one row a user, (n_users, n_items): see `learn_from`. Built once, so treat it as frozen."""

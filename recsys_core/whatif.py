@@ -1,4 +1,4 @@
-"""What if a history were different: edits to what a user liked, and what the model then gives. Nothing is trained.
+"""What if a history were different: edits to what a user met and liked, and what the model then gives. Nothing is trained.
 
 In: a run, a user (or nobody), `Edits` in external ids, and the likes and dislikes that count before them (`feedback.usable`).
 Out: a history row as the data would have made it, and the Person that `browse` lists. A score of the edited history is that of
@@ -34,7 +34,7 @@ class Edits:
     """Changes to a history, in external ids; none of them is known to be good until `edited` has looked it up.
 
     Args:
-        add: liked now, the latest last; drop: taken out. What is in both was liked before and is liked anew, as the latest.
+        add: liked now, the latest last; drop: taken out. What is in both was there before and is liked anew, as the latest.
         double: items of the history that count twice.
     """
 
@@ -46,7 +46,7 @@ class Edits:
         return bool(self.add or self.drop or self.double)
 
     def has(self, item: str, own: Collection[str]) -> bool:
-        """Whether the item is in the edited history; `own`: what the user has liked."""
+        """Whether the item is in the edited history; `own`: what was there before."""
         return item in self.add or (item in own and item not in self.drop)
 
     def remove(self, item: str, own: Collection[str]) -> Edits:
@@ -93,7 +93,7 @@ def _with(items: tuple[str, ...], item: str) -> tuple[str, ...]:
 
 def checked(run: Run, user: str, edits: Edits, reacted: Reactions = NONE) -> tuple[Edits, list[str]]:
     """Edits as far as they make sense for this user ("": somebody new), and the ids of those that do not."""
-    own, out = set(likes(run, user, reacted)), Edits()
+    own, out = set(past(run, user, reacted)), Edits()
     bad: list[str] = []
     known = run.dataset.items.find
     for item in edits.drop:
@@ -119,8 +119,8 @@ def start(run: Run, user: str, reacted: Reactions = NONE, hide_as: str | None = 
     return feedback.rows_after(run, user, *reacted, hide_as)
 
 
-def likes(run: Run, user: str, reacted: Reactions = NONE) -> list[str]:
-    """External ids of what a user likes before any edit, oldest first; nothing for "" (somebody new)."""
+def past(run: Run, user: str, reacted: Reactions = NONE) -> list[str]:
+    """External ids of a user's history before any edit, oldest first; nothing for "" (somebody new)."""
     row, _ = start(run, user, reacted)
     return [str(i) for i in run.dataset.items.ids[row.items]]
 
@@ -150,11 +150,13 @@ def person(run: Run, user: str, edits: Edits, hide_as: str | None = None, reacte
 
 
 def history(run: Run, user: str, edits: Edits, reacted: Reactions = NONE) -> pd.DataFrame:
-    """The edited history, latest first: item_id, title, year, tags, own (liked before any edit, at its own place), double."""
+    """The edited history, latest first: item_id, title, year, tags, own (there before any edit, at its own
+    place), liked, double."""
     row, _ = edited(run, user, edits, reacted=reacted)
     order = np.arange(len(row.items))[::-1] if run.known.interactions.time is None else np.argsort(row.ages, kind="stable")
     frame = browse.items_of(run.dataset, row.items[order].astype(np.int64))
-    return frame.assign(own=~frame["item_id"].isin(edits.add), double=frame["item_id"].isin(edits.double))
+    liked = np.ones(len(order), bool) if row.liked is None else row.liked[order]
+    return frame.assign(own=~frame["item_id"].isin(edits.add), liked=liked, double=frame["item_id"].isin(edits.double))
 
 
 @dataclass(frozen=True)

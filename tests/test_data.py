@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from worlds import dataset_of, random_world
 
-from recsys_core.data import Histories, Interactions, Vocabulary, histories_of, load_prepared
+from recsys_core.data import Histories, Interactions, Vocabulary, amended, histories_of, load_prepared
 from recsys_core.errors import UserError
 
 
@@ -77,3 +78,44 @@ def test_fingerprint_sees_every_part() -> None:
         dataset_of([(0, 0), (1, 1)], 2, 2, threshold=1),
     ]
     assert len({d.fingerprint for d in (data, *others)}) == 6
+
+
+def test_a_history_counts_each_event_by_the_rank_of_its_rating() -> None:
+    events = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    data = dataset_of(events, 2, 4, values=[1, 3, 5, 4, 4], times=[1, 2, 3, 1, 2], threshold=4)
+    # of five ratings: 1 alone is lowest, then 3, then the two 4s, then 5; below each, and half of its equals
+    ridit = {1: 0.5 / 5, 3: 1.5 / 5, 4: 3 / 5, 5: 4.5 / 5}
+    mean = (ridit[4] + ridit[4] + ridit[5]) / 3  # of the likes
+    rows = data.histories()
+    assert rows.items.tolist() == [0, 1, 2, 0, 1]
+    assert rows.values.tolist() == pytest.approx([ridit[r] / mean for r in (1, 3, 5, 4, 4)])
+    assert rows.liked is not None
+    assert rows.liked.tolist() == [False, False, True, True, True]
+    assert rows.full_sizes.tolist() == pytest.approx([(ridit[1] + ridit[3] + ridit[5]) / mean, 2 * ridit[4] / mean])
+    assert rows.likes.items.tolist() == [2, 0, 1]
+    assert rows.likes.full_sizes.tolist() == pytest.approx(rows.full_sizes.tolist())  # as when any event is taken out
+    assert (rows.targets.values == 1).all()
+    assert (rows[[1]].liked == [True, True]).all()
+    assert data.likes().items.tolist() == [2, 0, 1]
+    assert data.likes().ages.tolist() == [0, 1, 0]
+
+
+def test_without_ratings_or_when_told_so_a_history_is_its_likes() -> None:
+    events, values = [(0, 0), (0, 1), (1, 1)], [1, 5, 5]
+    rated = dataset_of(events, 2, 2, values=values, threshold=4)
+    for data in (replace(rated, learn_from="liked"), replace(rated, threshold=None)):
+        rows = data.histories()
+        assert rows.liked is None
+        assert rows is data.likes()
+        assert (rows.values == 1).all()
+    assert len(rated.histories().items) == 3
+    assert rated.subset(rated.liked).histories().values.tolist() == [1, 1]  # one rating only: it says nothing
+
+
+def test_a_like_takes_the_place_of_what_the_row_has_of_the_item() -> None:
+    data = dataset_of([(0, 0), (0, 1)], 1, 3, values=[1, 5], times=[1, 2], threshold=4)
+    made = amended(data.histories(), [], [0, 2], timed=True)
+    assert made.items.tolist() == [1, 0, 2]
+    assert made.liked is not None
+    assert made.liked.all()
+    assert made.values[1:].tolist() == [1, 1]

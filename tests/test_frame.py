@@ -38,7 +38,7 @@ def one_user(run: Run) -> str:
 def disliked(run: Run, user: str) -> np.ndarray:
     """Items that a user has met and not liked."""
     codes = run.dataset.users.codes([user])
-    return np.setdiff1d(run.met[codes].items, run.histories[codes].items)
+    return np.setdiff1d(run.met[codes].items, run.likes[codes].items)
 
 
 def choose(app: AppTest, key: str, value: object) -> AppTest:

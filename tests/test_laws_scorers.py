@@ -172,6 +172,20 @@ def test_linear_scorers_are_the_emptied_history_and_the_sum_of_past_items(make: 
             assert_same(summed, scorer.score(row.keep(kept))[0], 1e-5)
 
 
+def test_that_an_item_was_met_says_nothing_for_it(make: Callable[[], Scorer]) -> None:
+    """Lists may show again what was met and not liked; its own event must not lift it."""
+    data = random_world()
+    scorer = make().fit(data, rng())
+    if not scorer.linear:
+        return
+    row = data.histories()[[4]]
+    given = scorer.contributions(row, row.items.astype(np.int64))
+    assert (np.nan_to_num(np.diag(given)) == 0).all()
+    for n, item in enumerate(row.items[:3]):
+        others = row.keep(np.arange(len(row.items)) != n)
+        assert_same(scorer.score(row, np.array([item])), scorer.score(others, np.array([item])), 1e-5)
+
+
 def test_scorers_that_normalise_are_not_called_linear() -> None:
     """The control: user_knn divides by the length of what is left, so shares of the whole do not add up on a part."""
     data = random_world()

@@ -8,7 +8,7 @@ from worlds import dataset_of, random_world
 
 from recsys_core.data import Histories
 from recsys_core.scorers import ease, factors, item_knn, popularity, user_knn
-from recsys_core.scorers.base import gram
+from recsys_core.scorers.base import NEGLIGIBLE, gram, most_liked, proximity_grams
 
 
 def rng() -> np.random.Generator:
@@ -50,6 +50,44 @@ def test_ease_is_the_constrained_least_squares_solution() -> None:
         expected = np.linalg.solve(x[:, rest].T @ x[:, rest] + 3.0 * np.eye(11), x[:, rest].T @ x[:, i])
         np.testing.assert_allclose(b[rest, i], expected, atol=1e-5)
     assert (np.diag(b) == 0).all()
+
+
+def test_ease_finds_likes_from_all_that_was_rated() -> None:
+    """The same with histories F on the one side and likes X on the other."""
+    data = random_world()
+    h = data.histories()
+    f, x = (m.csr().toarray().astype(float)[:, :12] for m in (h, h.targets))
+    b = ease.closed_form(f.T @ f, 3.0, f.T @ x)
+    for i in range(12):
+        rest = np.delete(np.arange(12), i)
+        expected = np.linalg.solve(f[:, rest].T @ f[:, rest] + 3.0 * np.eye(11), f[:, rest].T @ x[:, i])
+        np.testing.assert_allclose(b[rest, i], expected, atol=1e-5)
+    assert (np.diag(b) == 0).all()
+    model = ease.Model(ease.EaseConfig(proximity=0.0, reg=3.0)).fit(data, rng())
+    whole = ease.closed_form(gram(h, model.kept_), 3.0, gram(h, model.kept_, h.targets))
+    np.testing.assert_allclose(model.weights_, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("forward", [False, True])
+def test_nearness_of_two_events_by_hand(forward: bool) -> None:
+    h = random_world().histories()
+    kept, place = most_liked(h, 30)
+    n, reach = len(kept), 2.0
+    both, found = np.zeros((n, n)), np.zeros((n, n))
+    for row in range(len(h)):
+        one = h[[row]]
+        for a, i in enumerate(one.items):
+            for b, j in enumerate(one.items):
+                if min(place[i], place[j]) < 0:
+                    continue
+                near = np.exp(-abs(one.ages[a] - one.ages[b]) / reach)
+                both[place[i], place[j]] += near * one.values[a] * one.values[b]
+                counts = 1.0 if not forward else float(np.heaviside(one.ages[a] - one.ages[b], 0.5)) * (a != b)
+                found[place[i], place[j]] += counts * near * one.values[a] * one.liked[b]
+    given = proximity_grams(h, reach, place, n, forward=forward)
+    np.testing.assert_allclose(given[0], both, atol=80 * NEGLIGIBLE)
+    np.testing.assert_allclose(given[1], found, atol=80 * NEGLIGIBLE)
+    assert not np.allclose(given[1], given[1].T)  # likes on one side alone, so it has a direction
 
 
 def test_gram_is_the_same_in_blocks() -> None:

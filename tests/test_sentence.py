@@ -43,10 +43,12 @@ def untrue(told: Sentence, about: Subject) -> list[Clause]:
     history = attribute(questions.ask("history", about), "exact")
     credit = dict(zip(history.players, history.contributions, strict=True))
     total = sum(v for v in credit.values() if v > 0)
+    liked = set(about.items.ids[about.history.likes.items])
     wrong = []
     for c in told.clauses:
-        if c.kind == "history":
-            holds = abs(sum(credit[p] for p in c.players) / total - c.value) < 1e-9
+        if c.kind in ("history", "past"):
+            all_liked = set(c.players) <= liked
+            holds = (c.kind == "history") == all_liked and abs(sum(credit[p] for p in c.players) / total - c.value) < 1e-9
         elif c.kind == "against":
             worst = min(credit, key=lambda p: credit[p])
             holds = c.players == (worst,) and abs(sum(credit.values()) - c.value) < 1e-9 and c.value < 0
@@ -63,7 +65,7 @@ def untrue(told: Sentence, about: Subject) -> list[Clause]:
 
 def subjects(data: Dataset, model: Hybrid) -> list[Subject]:
     rng = np.random.default_rng(0)
-    return [subject(data, model, int(rng.integers(len(data.users))), int(rng.integers(len(data.items)))) for _ in range(60)]
+    return [subject(data, model, int(rng.integers(len(data.users))), int(rng.integers(len(data.items)))) for _ in range(200)]
 
 
 def test_every_clause_holds_when_scored_again(data: Dataset, model: Hybrid) -> None:
@@ -106,10 +108,10 @@ def test_words_are_fixed() -> None:
     titles = {"1": "Heat", "2": "Fargo"}
     assert tell(clauses, titles, "en") == (
         "Because you liked Heat and Fargo (62% of what your history adds); 21% of it comes through genres: Crime, "
-        "which it shares with items you liked; without Heat it would be rank 7 instead of 2."
+        "which it shares with items of your history; without Heat it would be rank 7 instead of 2."
     )
     assert tell(clauses, titles, "zh") == (
-        "因为您喜欢过《Heat》和《Fargo》（占您的历史所加分数的 62%）；其中 21% 来自与您喜欢的条目共有的genres: Crime；"
+        "因为您喜欢过《Heat》和《Fargo》（占您的历史所加分数的 62%）；其中 21% 来自与您历史中的条目共有的genres: Crime；"
         "如果没有《Heat》，它的排名会从第 2 名变为第 7 名。"
     )
     assert tell([Clause("against", ("1",), -0.25)], titles, "en") == (
@@ -123,7 +125,7 @@ def test_nobody_speaks_for_it(data: Dataset, model: Hybrid) -> None:
     empty = replace(about, history=about.history.keep(np.zeros(len(about.history.items), bool)))
     (clause,) = sentence(empty).clauses
     assert clause.kind in ("component", "nothing")
-    assert "nothing you liked speaks for it" in sentence(empty).text or "Nothing speaks for it" in sentence(empty).text
+    assert "nothing in your history speaks for it" in sentence(empty).text or "Nothing speaks for it" in sentence(empty).text
 
 
 def test_what_most_items_have_is_not_named(data: Dataset, model: Hybrid) -> None:

@@ -21,7 +21,7 @@ from recsys_core.data import Interactions
 from recsys_core.errors import UserError
 from recsys_core.evaluate import compare, evaluate, models_of
 from recsys_core.opened import times_opened
-from recsys_core.run import Run, find_runs
+from recsys_core.run import SCHEMA, Run, find_runs
 from recsys_core.splits import TEST
 from recsys_core.train import shuffle_texts, train
 from recsys_core.whole import seal, unseal
@@ -139,7 +139,7 @@ def test_a_changed_missing_or_newer_run_is_refused_by_name(tmp_path: Path) -> No
     written = manifest.read_text()
     for schema, fix in ((99, "a newer one"), (0, "train the run again")):
         manifest.write_text(seal(unseal(manifest, "") | {"schema": schema}))
-        with pytest.raises(UserError, match=rf"a/manifest\.json: run schema {schema}, this version reads 1; .*{fix}"):
+        with pytest.raises(UserError, match=rf"a/manifest\.json: run schema {schema}, this version reads {SCHEMA}; .*{fix}"):
             Run.load(path)
     manifest.write_text(written)
     Run.load(path)

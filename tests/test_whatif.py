@@ -38,7 +38,7 @@ def test_edits_add_up() -> None:
 
 
 def test_the_row_is_as_the_data_would_have_made_it(tiny_run: Run) -> None:
-    own = whatif.likes(tiny_run, "u01")
+    own = whatif.past(tiny_run, "u01")
     new = next(i for i in tiny_run.dataset.items.ids if i not in own)
     row, hidden = whatif.edited(tiny_run, "u01", Edits())
     code = tiny_run.dataset.users.codes(["u01"])
@@ -48,8 +48,9 @@ def test_the_row_is_as_the_data_would_have_made_it(tiny_run: Run) -> None:
     ids = tiny_run.dataset.items.ids
     assert ids[row.items].tolist() == [*own[1:], new]
     assert row.ages.tolist() == list(range(len(own) - 1, -1, -1))  # no two likes of u01 have one time
-    assert row.values.tolist() == [1.0] * (len(own) - 1) + [whatif.DOUBLE]
-    assert row.full_sizes.tolist() == [len(own)]
+    before = tiny_run.histories[code].values[1:].tolist()
+    assert row.values.tolist() == [*before, whatif.DOUBLE]
+    assert row.full_sizes[0] == pytest.approx(sum(before) + 1)  # counting one twice makes the row no longer
     met = set(ids[tiny_run.hidden[code].items])
     assert set(ids[hidden.items]) == (met - {own[0]}) | {new}
     again, _ = whatif.edited(tiny_run, "u01", Edits().renew(own[0], set(own)))
@@ -69,7 +70,7 @@ def test_ties_keep_their_mean_age(tiny_run: Run, monkeypatch: pytest.MonkeyPatch
 
 
 def test_removing_and_liking_again_gives_the_same_list(tiny_run: Run) -> None:
-    own = whatif.likes(tiny_run, "u01")
+    own = whatif.past(tiny_run, "u01")
     edits = Edits().remove(own[1], set(own)).like(own[1], set(own))
     a, b = browse.person(tiny_run, "u01"), whatif.person(tiny_run, "u01", edits)
     np.testing.assert_array_equal(a.z, b.z)
@@ -86,12 +87,12 @@ def test_somebody_new_gets_what_the_command_line_gives_to_a_history(tiny_run: Ru
     assert found.frame["item_id"].tolist() == expected["item_id"].tolist()
     np.testing.assert_allclose(found.frame["probability"], expected["probability"], rtol=1e-6)
     nobody = whatif.person(tiny_run, "", Edits())
-    assert nobody.n_likes == 0
+    assert nobody.n_past == 0
     assert len(browse.order(tiny_run, nobody, tiny_run.model.blend))
 
 
 def test_history_is_latest_first(tiny_run: Run) -> None:
-    own = whatif.likes(tiny_run, "u01")
+    own = whatif.past(tiny_run, "u01")
     new = next(i for i in tiny_run.dataset.items.ids if i not in own)
     frame = whatif.history(tiny_run, "u01", Edits(add=(new,), double=(own[0],)))
     assert frame["item_id"].tolist() == [new, *own[::-1]]
@@ -100,14 +101,14 @@ def test_history_is_latest_first(tiny_run: Run) -> None:
 
 
 def test_edits_begin_from_what_the_user_reacted_to(tiny_run: Run) -> None:
-    own = whatif.likes(tiny_run, "u01")
+    own = whatif.past(tiny_run, "u01")
     liked, disliked, new = [str(i) for i in tiny_run.dataset.items.ids if i not in own][:3]
     reacted = ((liked,), (disliked, own[0]))
     before = whatif.person(tiny_run, "u01", Edits(), None, reacted)
     there = feedback.reacted(tiny_run, "u01", *reacted)
     np.testing.assert_array_equal(before.z, there.z)
     assert not np.array_equal(before.z, browse.person(tiny_run, "u01").z, equal_nan=True)
-    assert whatif.likes(tiny_run, "u01", reacted) == [*own[1:], liked]
+    assert whatif.past(tiny_run, "u01", reacted) == [*own[1:], liked]
     wanted = Edits(add=(new,), drop=(liked, own[0]))
     assert whatif.checked(tiny_run, "u01", wanted, reacted) == (Edits(add=(new,), drop=(liked,)), [own[0]])
     assert whatif.checked(tiny_run, "u01", wanted) == (Edits(add=(new,), drop=(own[0],)), [liked])
@@ -121,7 +122,7 @@ def test_edits_begin_from_what_the_user_reacted_to(tiny_run: Run) -> None:
 
 
 def test_bad_edits_are_named(tiny_run: Run) -> None:
-    own = whatif.likes(tiny_run, "u01")
+    own = whatif.past(tiny_run, "u01")
     new = next(i for i in tiny_run.dataset.items.ids if i not in own)
     asked = Edits(add=(new, own[0], "<b>"), drop=(new, own[1]), double=(new, own[1]))
     good, bad = whatif.checked(tiny_run, "u01", asked)
@@ -133,7 +134,7 @@ def test_bad_edits_are_named(tiny_run: Run) -> None:
 
 
 def test_what_each_edit_brings(tiny_run: Run) -> None:
-    own, blend, k = whatif.likes(tiny_run, "u01"), tiny_run.model.blend, 4
+    own, blend, k = whatif.past(tiny_run, "u01"), tiny_run.model.blend, 4
     new = [i for i in tiny_run.dataset.items.ids if i not in own][:2]
     edits = Edits(add=tuple(new), drop=(own[0],))
     after = whatif.person(tiny_run, "u01", edits)

@@ -69,7 +69,7 @@ def assert_shows(app: AppTest, first: Ranked, second: Ranked) -> None:
 
 
 def own(run: Run, user: str = "u01") -> list[str]:
-    return whatif.likes(run, user)
+    return whatif.past(run, user)
 
 
 def unmet(run: Run, user: str = "u01") -> list[str]:
@@ -163,9 +163,9 @@ def test_reactions_count_before_any_edit(page, tiny_run: Run, tmp_path: Path) ->
     blend, k = run.model.blend, app.session_state["k"]
     assert_shows(app, ranked(run, before, blend, k=k), ranked(run, after, blend, k=k))
     assert strings.t("react.count.one", n=1, like=1, dislike=0) in texts(app)
-    assert strings.t("whatif.likes", n=len(own(run)) + 1, user="u01") in texts(app)
+    assert strings.t("whatif.past", n=len(own(run)) + 1, user="u01") in texts(app)
     app.button(key="undo all").click()
-    assert strings.t("whatif.likes", n=len(own(run)), user="u01") in texts(ran(app))
+    assert strings.t("whatif.past", n=len(own(run)), user="u01") in texts(ran(app))
     with pytest.raises(AssertionError):
         assert_shows(app, ranked(run, before, blend, k=k), ranked(run, after, blend, k=k))
 

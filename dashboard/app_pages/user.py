@@ -47,7 +47,7 @@ def past(now: Choice) -> None:
     if frame.empty:
         st.info(t("history.none"), icon=":material/person_add:")
         return
-    if not now.person.n_likes:
+    if not now.person.n_past:
         st.info(t("history.no_likes"), icon=":material/person_add:")
     st.caption(known(now, len(frame), withheld))
     sorts = {key: plain(f"history.sort.{key}") for key in ("time", "title", "value")}
@@ -84,7 +84,8 @@ def past(now: Choice) -> None:
 
 def known(now: Choice, n: int, withheld: int) -> str:
     """What the history holds, what a like is, and what is kept back."""
-    words = [t("history.some", n=n, likes=likes(now))]
+    all_read = now.run.histories.liked is not None
+    words = [t("history.some" if all_read else "history.some.liked", n=n, likes=likes(now))]
     if (threshold := now.run.dataset.threshold) is not None:
         words.append(t("history.threshold", threshold=threshold))
     if withheld:

@@ -54,11 +54,11 @@ def answer(place: Place, now: Choice) -> None:
 
 
 def past(run: Run) -> None:
-    """The current user's likes, each with what can be done to it."""
+    """The current user's history, each item with what can be done to it."""
     edits, user = state_whatif.edits(run), state_whatif.user()
-    n = len(state_whatif.likes(run, user))
+    n = len(state_whatif.past(run, user))
     st.subheader(plain("history"), anchor=False)
-    st.markdown(t("whatif.likes", n=n, user=user) + " " + edited(edits))
+    st.markdown(t("whatif.past", n=n, user=user) + " " + edited(edits))
     search(run)
     steps(run)
     editable(run, edits)
@@ -144,10 +144,11 @@ def editable(run: Run, edits: Edits) -> None:
         st.caption(t("history.nothing", query=query))
         return
     ids, config = tuple(frame["item_id"]), st.column_config
-    marks = [*frame[["own", "double"]].itertuples(index=False)]
-    state_of = [plain("whatif.mark.add") * (not own) + plain("whatif.mark.double") * double for own, double in marks]
+    marks = [*frame[["own", "liked", "double"]].itertuples(index=False)]
+    words = [plain(f"whatif.mark.{name}") for name in ("add", "low", "double")]
+    state_of = [words[0] * (not own) + words[1] * (not liked) + words[2] * double for own, liked, double in marks]
     view = frame.assign(title=[said + title for said, title in zip(state_of, frame["title"], strict=True)])[["title"]].assign(
-        remove="✕", renew="↑", double=[plain("whatif.once" if double else "whatif.twice") for _, double in marks]
+        remove="✕", renew="↑", double=[plain("whatif.once" if double else "whatif.twice") for _, _, double in marks]
     )
     buttons = {"remove": state_whatif.REMOVE, "renew": state_whatif.RENEW, "double": state_whatif.DOUBLE}
     if run.known.interactions.time is None:

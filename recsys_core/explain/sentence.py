@@ -25,8 +25,9 @@ WORDS = {
         "and": " and ",
         "quoted": "{}",
         "history": "Because you liked {names} ({value:.0%} of what your history adds)",
-        "attribute": "{value:.0%} of it comes through {names}, which it shares with items you liked",
-        "component": "Mostly through {names} ({value:+.2f} log-odds); nothing you liked speaks for it",
+        "past": "Because of {names} in your history ({value:.0%} of what it adds)",
+        "attribute": "{value:.0%} of it comes through {names}, which it shares with items of your history",
+        "component": "Mostly through {names} ({value:+.2f} log-odds); nothing in your history speaks for it",
         "against": "Your history speaks against it ({value:+.2f} log-odds in all), {names} most",
         "nothing": "Nothing speaks for it: nothing adds to its base of {value:+.2f} log-odds",
         "without": "without {names} it would be rank {value:.0f} instead of {before}",
@@ -38,8 +39,9 @@ WORDS = {
         "and": "和",
         "quoted": "《{}》",
         "history": "因为您喜欢过{names}（占您的历史所加分数的 {value:.0%}）",
-        "attribute": "其中 {value:.0%} 来自与您喜欢的条目共有的{names}",
-        "component": "主要来自 {names}（{value:+.2f} 对数几率）；您喜欢过的条目都不支持它",
+        "past": "因为您的历史中有{names}（占历史所加分数的 {value:.0%}）",
+        "attribute": "其中 {value:.0%} 来自与您历史中的条目共有的{names}",
+        "component": "主要来自 {names}（{value:+.2f} 对数几率）；您的历史中没有条目支持它",
         "against": "您的历史总体上不支持它（合计 {value:+.2f} 对数几率），其中{names}影响最大",
         "nothing": "没有任何因素支持它：没有因素使它高于基准 {value:+.2f} 对数几率",
         "without": "如果没有{names}，它的排名会从第 {before} 名变为第 {value:.0f} 名",
@@ -53,7 +55,8 @@ WORDS = {
 @dataclass(frozen=True)
 class Clause:
     """Args:
-    kind: "history", "against", "attribute", "component", "nothing", "without" or "still".
+    kind: "history" (past items that were liked), "past" (of which one was not), "against", "attribute", "component", "nothing",
+        "without" or "still".
     players: ids of what is named: past items, "attribute: value", a component.
     value: the number said: a share 0-1, log-odds, or a rank; before: the rank now, where a loss is told.
     """
@@ -120,7 +123,9 @@ def clauses(subject: Subject, shares: Floats, ranks: Ranks | None = None, ground
     else:
         order = np.argsort(-positive, kind="stable")[:2]
         named = [int(j) for n, j in enumerate(order) if n == 0 or positive[j] >= LEAST * total]
-        out = [Clause("history", tuple(str(ids[j]) for j in named), float(positive[named].sum() / total))]
+        liked = subject.history.liked is None or bool(subject.history.liked[named].all())
+        kind = "history" if liked else "past"
+        out = [Clause(kind, tuple(str(ids[j]) for j in named), float(positive[named].sum() / total))]
         out += _by_attribute(ground or Ground.of(subject), shares, total)
     masks = np.ones((2, len(shares)), bool)
     masks[1, named[0]] = False
@@ -159,7 +164,7 @@ def tell(found: list[Clause], titles: dict[str, str], language: str) -> str:
     words = WORDS[language]
     told = []
     for clause in found:
-        is_item = clause.kind in ("history", "against", "without", "still")
+        is_item = clause.kind in ("history", "past", "against", "without", "still")
         names = [words["quoted"].format(titles[p]) if is_item else p for p in clause.players]
         facts = {"names": words["and"].join(names), "value": clause.value, "before": clause.before}
         told.append(words[clause.kind].format(**facts))

@@ -228,9 +228,9 @@ def weighed(histories: Histories, decay: float) -> csr_array:
 
 
 def low_rank(x: csr_array, past: NDArray[Any], vectors: NDArray[Any], items: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """Scores (n_rows, len(items)) sum_j x_j past_j . vectors_i over all past items j but i itself: that an item was met says nothing
-    for it. x (n_rows, n_items), past and vectors (n_items, dim), no NaN. In double precision, which costs little at this rank, so
-    that scores are what their shares add up to."""
+    """Scores (n_rows, len(items)) sum_j x_j past_j . vectors_i over all past items j but i itself: that an item was met says
+    nothing for it. x (n_rows, n_items), past and vectors (n_items, dim), no NaN. In double precision, which costs little at this
+    rank, so that scores are what their shares add up to."""
     past, vectors = past.astype(np.float64), vectors.astype(np.float64)
     scores = (x.astype(np.float64) @ past) @ (vectors if items is None else vectors[items]).T
     own = np.einsum("id,id->i", past, vectors)
@@ -260,8 +260,8 @@ def most_liked(histories: Histories, most: int) -> tuple[NDArray[np.int64], NDAr
 
 
 def gram(histories: Histories, items: NDArray[np.int64] | None = None, targets: Histories | None = None) -> NDArray[np.float64]:
-    """F'F of what histories hold, or F'X with `targets` X, (n, n) for the chosen items (default all), built in blocks of columns so
-    that F stays sparse."""
+    """F'F of what histories hold, or F'X with `targets` X, (n, n) for the chosen items (default all), built in blocks of columns
+    so that F stays sparse."""
     sides = [
         (h.csr() if items is None else h.csr()[:, items]).astype(np.float64).tocsc() for h in (histories, targets or histories)
     ]
@@ -275,8 +275,8 @@ def gram(histories: Histories, items: NDArray[np.int64] | None = None, targets: 
 def proximity_grams(
     histories: Histories, reach: float, place: NDArray[np.int64], n: int, *, forward: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Like F'F and F'X, F what histories hold and X the likes in them, but two events of one user count exp(-|age_i - age_j| / reach);
-    (n, n) each, the first positive semi-definite but for terms below NEGLIGIBLE.
+    """Like F'F and F'X, F what histories hold and X the likes in them, but two events of one user count
+    exp(-|age_i - age_j| / reach); (n, n) each, the first positive semi-definite but for terms below NEGLIGIBLE.
 
     Item i is row and column `place[i]`; -1 leaves it out. `forward`: of F'X only from the earlier event (row) to the later like,
     ties half, without the diagonal.
@@ -306,5 +306,5 @@ def proximity_grams(
         np.add.at(both, there, weight * value[first] * value[then])
         np.add.at(found, there, onward * weight * value[first] * like[then])
         np.add.at(found, again, back * weight * value[then] * like[first])
-    both = both.reshape(n, n)
-    return both + both.T, found.reshape(n, n)
+    half = both.reshape(n, n)
+    return half + half.T, found.reshape(n, n)

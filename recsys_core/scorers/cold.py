@@ -1,6 +1,6 @@
 """Items that nobody has met yet: their texts and attributes are mapped to the columns of a collaborative model.
 
-In: histories and the likes in them, BERT vectors, attributes. Out: for an item without interactions score(h) = sum_j x_j (M_j . a_i), with a_i
+In: histories and the likes in them, BERT vectors, attributes. Out: for an item that nobody met score(h) = sum_j x_j (M_j . a_i), a_i
 its features and M_j a learned row for each past item; NaN for items that have some, which other components judge better.
 """
 

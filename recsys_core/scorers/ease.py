@@ -40,8 +40,8 @@ class EaseConfig:
 class Model(LinearScorer):
     """Embarrassingly shallow autoencoder (Steck 2019, arXiv:1905.03375, eq. 8), with a Gram matrix that knows the order of likes.
 
-    Side information as extra rows: Jeunen, van Balen & Goethals 2020 (Add-EASE). A history holds all that was rated, a target only
-    likes: the regression of one on the other has the same closed form.
+    Side information as extra rows: Jeunen, van Balen & Goethals 2020 (Add-EASE). A history holds all that was rated, a target
+    only likes: the regression of one on the other has the same closed form.
     """
 
     Config = EaseConfig
@@ -68,7 +68,7 @@ class Model(LinearScorer):
 
 
 def closed_form(g: NDArray[np.float64], reg: float, c: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
-    """B (n, n) float32, the columns b_i that minimise |x_i - F b|^2 + reg |b|^2 with b_ii = 0, of g = F'F and c = F'X; None: X = F."""
+    """B (n, n) float32: columns b_i that minimise |x_i - F b|^2 + reg |b|^2 with b_ii = 0, of g = F'F and c = F'X; None: X = F."""
     g = g.copy()
     g[np.diag_indices_from(g)] += reg
     inverse = np.linalg.inv(g)

@@ -113,7 +113,7 @@ class Model(Scorer):
         return np.asarray(weighed(histories, self.config.decay) @ np.nan_to_num(self.item_vectors_), np.float32)
 
     def _minimisers(self, histories: Histories) -> NDArray[np.float32]:
-        """(n_rows, dim) vectors that minimise the loss of the likes in these rows with the item vectors fixed; zero without any."""
+        """(n_rows, dim) vectors that minimise the loss of the likes in these rows with the item vectors fixed; else zero."""
         known = np.nan_to_num(self.item_vectors_).astype(np.float64)
         with threadpool_limits(1, "blas"):
             return _FOLD_IN[self.config.loss](self.config, known, histories.targets.csr(self.config.decay)).astype(np.float32)
@@ -121,8 +121,8 @@ class Model(Scorer):
     def fold_in(self, histories: Histories) -> NDArray[np.float32]:
         """(n_rows, dim) the vectors of these rows; zero for an empty row.
 
-        M of the linear fold-in maps sum_j x_j V_j, over all that the history holds, to the minimisers of the loss of its likes, by
-        least squares over the training users.
+        M of the linear fold-in maps sum_j x_j V_j, over all that the history holds, to the minimisers of the loss of its likes,
+        by least squares over the training users.
         """
         return self._sums(histories) @ self.metric_ if self.linear else self._minimisers(histories)
 
@@ -138,8 +138,8 @@ class Model(Scorer):
         return np.asarray(0 * self.item_vectors_[items, 0], np.float32)
 
     def contributions(self, history: Histories, items: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Of one history row under the linear fold-in: (n_past, len(items)), x_j V_j M . V_i, 0 of an item to itself; NaN for items
-        never liked."""
+        """Of one history row under the linear fold-in: (n_past, len(items)), x_j V_j M . V_i, 0 of an item to itself; NaN for
+        items never liked."""
         past = np.nan_to_num(self.item_vectors_[one_row(history).items])
         weight = weighed(history, self.config.decay).data[:, None] * (history.items[:, None] != items)
         return np.asarray(weight * (past @ self.metric_ @ self.item_vectors_[items].T), np.float32)

@@ -48,5 +48,6 @@ class Model(LinearScorer):
         g[np.diag_indices_from(g)] += self.config.reg
         c[np.diag_indices_from(c)] = 0
         self.weights_ = np.linalg.solve(g, c).astype(np.float32)
+        self.weights_[np.diag_indices_from(self.weights_)] = 0  # nothing comes after itself
         self.kept_, self.n_items_ = kept, np.array([histories.n_items])
         return self
