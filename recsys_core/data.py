@@ -270,7 +270,7 @@ class Dataset:
     Args:
         threshold: a value at or above it is a like (positive); None: every interaction is one (implicit data).
         notes: one sentence for each thing that was dropped or merged while reading, with its count.
-        learn_from: "met": histories hold all that a user has met, each event counting by its value; "liked": likes only, all as 1.
+        learn_from: "met": histories hold all that a user has met, each event counting by its value; "liked": likes only, each 1.
     """
 
     name: str
@@ -311,7 +311,7 @@ class Dataset:
     def strengths(self) -> NDArray[np.float32]:
         """(n_interactions,) how much each counts in a history, 1 = as a like does on average.
 
-        The ridit of its value (Bross 1958, How to use ridit analysis): the share of all interactions with a lower value and half of
+        The ridit of its value (Bross 1958, How to use ridit analysis): the share of interactions with a lower value and half of
         those with the same one, over the mean of this among likes. So on any scale the worst rating counts next to nothing, what
         just missed being a like about half, and the best one more than a like at the threshold. Without a threshold values may be
         counts of any kind, and all count 1.

@@ -26,12 +26,13 @@ def text_blocks(catalog: Catalog, encoder: str, device: str) -> dict[str, Floats
     return {name: block.astype(np.float64) for name, block in blocks.items()}
 
 
-def attribute_blocks(catalog: Catalog, fitted_on: NDArray[np.int64]) -> dict[str, Floats]:
-    """One block an attribute: "#name", hat functions, for numbers; else "=name", 0/1 of the values two items or more have."""
+def attribute_blocks(catalog: Catalog, fitted_on: NDArray[np.int64], most: int = MOST_VALUES) -> dict[str, Floats]:
+    """One block an attribute: "#name", hat functions, for numbers; else "=name", 0/1 of the values two items or more have, the
+    `most` frequent."""
     blocks = {}
     for name in catalog.attributes:
         number = _as_number(catalog, name)
-        block = _hats(number, fitted_on) if number is not None else _values(catalog, name)
+        block = _hats(number, fitted_on) if number is not None else _frequent(catalog, name, most)[1]
         if block.shape[1] > 1:
             blocks[f"{'=' if number is None else '#'}{name}"] = block
     return blocks
@@ -97,15 +98,11 @@ def _hats(number: Floats, fitted_on: NDArray[np.int64], at: Floats | None = None
     return np.stack([np.interp(number if at is None else at, knots, one) for one in np.eye(len(knots))], axis=1)
 
 
-def _values(catalog: Catalog, name: str) -> Floats:
-    return _frequent(catalog, name)[1]
-
-
-def _frequent(catalog: Catalog, name: str) -> tuple[list[str], Floats]:
+def _frequent(catalog: Catalog, name: str, most: int = MOST_VALUES) -> tuple[list[str], Floats]:
     """The values of an attribute that get a column, and those columns (n_items, n_values)."""
     indicator = catalog.indicator(name)
     counts = np.asarray(indicator.sum(axis=0))
-    often = np.argsort(-counts, kind="stable")[:MOST_VALUES]
+    often = np.argsort(-counts, kind="stable")[:most]
     kept = np.sort(often[counts[often] >= 2])
     names = sorted({v for row in catalog.frame[name].tolist() for v in row})
     return [names[n] for n in kept], indicator[:, kept].toarray().astype(np.float64)

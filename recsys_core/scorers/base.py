@@ -18,7 +18,7 @@ from scipy.sparse import csr_array, issparse
 from recsys_core.data import Catalog, Dataset, Histories
 
 Scores = NDArray[np.float32]  # (n_rows, n_items); NaN = cannot score
-NEGLIGIBLE = 1e-4  # nearness of two events of one user that is taken as none
+NEGLIGIBLE = 1e-3  # nearness of two events of one user that is taken as none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,7 +285,7 @@ def proximity_grams(
     chosen = chosen[place[histories.items[chosen]] >= 0]
     at, row, age = place[histories.items[chosen]], histories.rows[chosen], histories.ages[chosen].astype(np.float64)
     value = histories.values[chosen].astype(np.float64)
-    like = np.ones(len(at)) if histories.liked is None else histories.liked[chosen].astype(np.float64)
+    like = np.ones(len(at), bool) if histories.liked is None else histories.liked[chosen]
     both, found = np.zeros(n * n), np.zeros(n * n)
     np.add.at(both, at * n + at, value * value / 2)
     if not forward:
@@ -300,11 +300,12 @@ def proximity_grams(
         if not len(first):
             break
         weight = np.exp(-apart / reach)
-        onward = np.where(apart == 0, 0.5, 1.0) if forward else 1.0
-        back = 1.0 - onward if forward else 1.0
-        there, again = at[first] * n + at[then], at[then] * n + at[first]
-        np.add.at(both, there, weight * value[first] * value[then])
-        np.add.at(found, there, onward * weight * value[first] * like[then])
-        np.add.at(found, again, back * weight * value[then] * like[first])
+        np.add.at(both, at[first] * n + at[then], weight * value[first] * value[then])
+        if forward:
+            weight[apart == 0] /= 2
+        for past, wanted, onward in ((first, then, True), (then, first, False)):
+            counts = np.flatnonzero(like[wanted] & (onward or not forward or apart == 0))
+            past, wanted = past[counts], wanted[counts]
+            np.add.at(found, at[past] * n + at[wanted], weight[counts] * value[past])
     half = both.reshape(n, n)
     return half + half.T, found.reshape(n, n)

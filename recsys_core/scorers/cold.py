@@ -1,7 +1,7 @@
 """Items that nobody has met yet: their texts and attributes are mapped to the columns of a collaborative model.
 
-In: histories and the likes in them, BERT vectors, attributes. Out: for an item that nobody met score(h) = sum_j x_j (M_j . a_i), a_i
-its features and M_j a learned row for each past item; NaN for items that have some, which other components judge better.
+In: histories and the likes in them, BERT vectors, attributes. Out: for an item that nobody met score(h) = sum_j x_j (M_j . a_i),
+a_i its features and M_j a learned row for each past item; NaN for items that have some, which other components judge better.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recsys_core.features import Floats, attribute_blocks, centre, new_attribute
 from recsys_core.metrics import ndcg
 from recsys_core.ranking import marked, top_k
 from recsys_core.scorers.base import Scorer, Scores, TextReader, gram, most_liked, one_row
-from recsys_core.scorers.ease import zero_diagonal
+from recsys_core.scorers.ease import inverse_of, zero_diagonal
 from recsys_core.text import encode_briefly, mask_words, unit
 
 CONSTANT = 3.0  # the constant feature: large, so that the intercept is hardly shrunk
@@ -180,7 +180,7 @@ class _Materials:
         read = config.title > 0 or config.text > 0
         texts = text_blocks(dataset.catalog, config.encoder, config.device) if read else {}
         told = partial(attribute_blocks, dataset.catalog)
-        return cls(texts, told, warm, histories, np.asarray(np.linalg.inv(g), np.float64), found)
+        return cls(texts, told, warm, histories, inverse_of(g), found)
 
     def blocks(self, fitted_on: NDArray[np.int64]) -> dict[str, Floats]:
         """Every block, centred and scaled on `fitted_on`."""
