@@ -14,11 +14,18 @@ HIDES = {
 }
 
 
+READS = {
+    "met": "all that the user has met, each event counting by its rating",
+    "liked": "what the user has liked, all alike",
+}
+
+
 def convention(settings: Settings, threshold: float | None) -> dict[str, str]:
     """How this run's figures are to be read; printed by every report."""
     liked = "every interaction" if threshold is None else f"value >= {threshold:g}"
     return {
         "relevant": f"{liked}; likes are split by '{settings.split}', dislikes by the same rule",
+        "histories": READS["liked" if threshold is None else settings.learn_from],
         "candidates": "all items of the catalogue that the list does not hide; never a sample",
         "hidden": HIDES[settings.hide],
         "ties": "equal scores are ordered by one fixed random permutation of the items",
