@@ -4,7 +4,7 @@
 
 Three runs of the components that read no text, on one split: `learn_from=liked`, `learn_from=met`, and `met` where every event
 below a like is dealt to a film that this user has not rated, so that only its rating and its moment are left. Likes are
-the same in all three, and so is what is tested: NDCG@10 of test likes among all but the user's known likes (`hide=liked`). So what
+the same in all three, and so is what is tested: NDCG@10 of test likes among all but the known likes (`hide=liked`). So what
 was rated low stays a candidate, and no scorer lets an item's own event speak for or against it. Differences are paired by user.
 Writes results/ratings.json.
 """
@@ -26,7 +26,7 @@ COMPONENTS = "components=popularity,ease,factors,next_item"
 
 
 def dealt(dataset: Dataset, rng: np.random.Generator) -> Dataset:
-    """The same events, but those that are no likes go to films that the user has not rated, drawn by how often each is rated low."""
+    """The same events, but those below a like go to films that their user has not rated, drawn by their number of low ratings."""
     events, low = dataset.interactions, np.flatnonzero(~dataset.liked)
     often = np.bincount(events.item[low], minlength=len(dataset.items)) + 1e-3
     item = events.item.copy()
