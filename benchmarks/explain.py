@@ -5,7 +5,8 @@
 RUN is a trained run (else one is trained, or taken from --runs). The scoreboard of all explainers; a deletion test of exact
 credit against random credit; exact credit against an enumeration written here and against the shap package; leaves against the
 logit shown; the cost of exact lists, of SHAP and LIME on texts of 30 words beside shap's own defaults, and of the disk cache.
-Times are CPU seconds of one thread unless they say otherwise. Writes results/explain.json.
+Times are CPU seconds of one thread unless they say otherwise: numpy has one as well, for products so small a second one is no help,
+and on a busy machine waiting for it is most of the time (p95 of the exact lists: 7 ms instead of .4). Writes results/explain.json.
 
 Deletion: a case is an item that a person sees, any of the first ten of a list, at random; a tie, where neither removal moves
 the item or both move it alike, counts as a failure. The first items alone are reported beside it and have no goal: one that leads
@@ -34,6 +35,7 @@ import numpy as np
 from _common import ML_100K, arguments, folder_of_runs, result_file, trained
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from threadpoolctl import threadpool_limits
 
 from recsys_core import metrics, text
 from recsys_core.config import load_settings
@@ -451,7 +453,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=200, help="of the scoreboard")
     args = parser.parse_args()
     started = time.perf_counter()
-    with folder_of_runs(args.runs) as runs:
+    with folder_of_runs(args.runs) as runs, threadpool_limits(1, user_api="blas"):
         if args.run is None:
             run, _ = trained(load_dataset(ML_100K), load_settings(None, args.assignments), runs)
         else:
