@@ -5,8 +5,9 @@
 RUN is a trained run (else one is trained, or taken from --runs). The scoreboard of all explainers; a deletion test of exact
 credit against random credit; exact credit against an enumeration written here and against the shap package; leaves against the
 logit shown; the cost of exact lists, of SHAP and LIME on texts of 30 words beside shap's own defaults, and of the disk cache.
-Times are CPU seconds of one thread unless they say otherwise: numpy has one as well, for products so small a second one is no help,
-and on a busy machine waiting for it is most of the time (p95 of the exact lists: 7 ms instead of .4). Writes results/explain.json.
+Times are CPU seconds of one thread unless they say otherwise; numpy has one as well, for its products here are too small for two,
+and on a busy machine waiting for the other is most of the time (p95 of the exact lists 7 ms instead of .4). Writes
+results/explain.json.
 
 Deletion: a case is an item that a person sees, any of the first ten of a list, at random; a tie, where neither removal moves
 the item or both move it alike, counts as a failure. The first items alone are reported beside it and have no goal: one that leads
