@@ -26,7 +26,7 @@ from plotly.offline import get_plotlyjs
 
 from dashboard import explain_charts as charts
 from dashboard.report_style import CSS, JS
-from dashboard.strings import joined, language, plain
+from dashboard.strings import TEXT, joined, language, plain
 from recsys_core.errors import UserError
 from recsys_core.explain.game import Explanation
 from recsys_core.explain.tree import PRIOR, tree
@@ -253,8 +253,14 @@ def _extra(heading: str, caption: str, frame: pd.DataFrame) -> str:
     elif charts.is_tree(frame):
         lines += [_chart(charts.tree(frame), heading), _twin(charts.table(frame))]
     else:
-        lines.append(f'<div class="scroll">{charts.table(frame)}</div>')
+        lines.append(f'<div class="scroll">{charts.table(frame.rename(columns=_spoken))}</div>')
     return f'<section>{"".join(lines)}<p class="caption">{escaped(caption)}</p></section>'
+
+
+def _spoken(column: str) -> str:
+    """The heading of a column that the core names, in the page's language; any other as it is."""
+    key = f"report.column.{column}"
+    return plain(key) if key in TEXT["en"] else column
 
 
 def _twin(table: str) -> str:

@@ -218,7 +218,7 @@ def _changes(about: Subject, args: argparse.Namespace) -> dict[str, WhatIf]:
 def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, WhatIf], args: argparse.Namespace) -> Path:
     """Every question that can be asked of this pair, and the tree, on one page."""
     from dashboard.report import of_pair, write_report
-    from dashboard.strings import speaking
+    from dashboard.strings import plain, speaking
     from recsys_core.explain import questions
 
     sections = [found]
@@ -230,6 +230,9 @@ def _report(run: Run, about: Subject, found: Explanation, changes: dict[str, Wha
         except UserError:
             continue  # no words, no attributes: the page has no such section
         sections.append(more)
-    what_if = {name: (change.told, change.frame) for name, change in changes.items()}
     with speaking(args.language or "en"):
+        leave = plain("why.changes.leave", k=args.k)
+        heads = {"why not": plain("why.changes"), f"to leave the top {args.k}": leave}
+        words = f"{leave} ({plain('explain.column.words')})"
+        what_if = {heads.get(name, words): (change.told, change.frame) for name, change in changes.items()}
         return write_report(args.html, **of_pair(run, about, sections, what_if))

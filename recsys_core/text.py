@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from recsys_core import cache
 from recsys_core.errors import UserError
+from recsys_core.fast_bert import FastBert, state
 from recsys_core.whole import writing
 
 if TYPE_CHECKING:
@@ -104,11 +105,13 @@ class Encoder:
     """A BERT with its tokenizer; a text becomes the mean of its last-layer token vectors.
 
     The same call gives the same bytes. Whatever it is batched with, a text has the same vector up to rounding (about 1e-6 on a
-    CPU: padding and batch size change the order of sums); `encode_cached` returns the bytes that it stored first.
+    CPU: batches change the order of sums); `encode_cached` returns the bytes that it stored first. A BertModel on a CPU is read
+    by `FastBert`, any other encoder by `embed`: again the same up to rounding.
     """
 
     def __init__(self, model: Any, tokenizer: Any, device: str) -> None:
         self.model, self.tokenizer, self.device = model.to(device).eval(), tokenizer, device
+        self._fast: tuple[Any, FastBert | None] | None = None  # of which state of the model
 
     @classmethod
     def load(cls, name: str = "minilm", device: str = "auto") -> Self:
@@ -131,8 +134,8 @@ class Encoder:
         """(n, d) float32 on the device, with gradients where the model's parameters want them; padded to the longest text."""
         import torch
 
-        limit = min(max_length, getattr(self.model.config, "max_position_embeddings", max_length))
-        batch = self.tokenizer(list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt").to(self.device)
+        how = {"padding": True, "truncation": True, "max_length": self._limit(max_length), "return_tensors": "pt"}
+        batch = self.tokenizer(list(texts), **how).to(self.device)
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda")):
             hidden = self.model(**batch).last_hidden_state
         mask = batch["attention_mask"][..., None].float()  # (n, tokens, 1)
@@ -150,10 +153,29 @@ class Encoder:
         vectors = np.full((len(texts), self.dim), np.nan, np.float32)
         order = sorted((n for n, t in enumerate(texts) if t), key=lambda n: (-len(texts[n]), texts[n]))
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        fast = self._fast_bert() if batches else None
         with torch.inference_mode():
             for rows in tqdm(batches, desc="encoding texts", unit="batch", disable=None):
-                vectors[rows] = self.embed([texts[n] for n in rows], max_length).cpu().numpy()
+                some = [texts[n] for n in rows]
+                made = self.embed(some, max_length) if fast is None else fast.pooled(self._ids(some, max_length))
+                vectors[rows] = made.cpu().numpy()
         return unit(vectors) if normalize else vectors
+
+    def _ids(self, texts: list[str], max_length: int) -> list[list[int]]:
+        """Token ids of each text, not padded."""
+        found: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=self._limit(max_length))["input_ids"]
+        return found
+
+    def _limit(self, max_length: int) -> int:
+        return min(max_length, getattr(self.model.config, "max_position_embeddings", max_length))
+
+    def _fast_bert(self) -> FastBert | None:
+        """The quicker forward pass for the weights as they are; None if this model has none."""
+        if self.device != "cpu":
+            return None
+        if self._fast is None or self._fast[0] != state(self.model):
+            self._fast = state(self.model), FastBert.of(self.model)
+        return self._fast[1]
 
     def save(self, folder: Path) -> None:
         """Write config, safetensors and tokenizer; `Encoder.load(folder)` reads it back."""
@@ -260,7 +282,7 @@ def word_slopes(
     import torch
 
     encoder = _loaded(name, device)
-    limit = min(max_length, getattr(encoder.model.config, "max_position_embeddings", max_length))
+    limit = encoder._limit(max_length)
     found = encoder.tokenizer(_clean(text), truncation=True, max_length=limit, return_offsets_mapping=True, return_tensors="pt")
     offsets = found.pop("offset_mapping")[0].tolist()
     lead = len(text) - len(text.lstrip())

@@ -19,7 +19,7 @@ FILES = sorted(str(p.relative_to(ROOT)) for room in ("recsys_core", "dashboard")
 LAYERS = [
     {"", "errors", "registry", "show", "whole", "limits", "cache"},
     {"data"},
-    {"splits", "text", "metrics", "ranking", "rerank", "resampling", "readers", "fetch"},
+    {"splits", "fast_bert", "text", "metrics", "ranking", "rerank", "resampling", "readers", "fetch"},
     {"features"},
     {"scorers"},
     {"hybrid"},

@@ -176,6 +176,17 @@ def test_report_of_the_command_line_speaks(tiny_run: Run, tmp_path: Path) -> Non
     assert '<html lang="zh-Hans">' in pages["zh"]
 
 
+@pytest.mark.parametrize("language", strings.LANGUAGES)
+def test_report_of_the_command_line_says_why_not_in_one_language(language: str, tiny_run: Run, tmp_path: Path) -> None:
+    met = str(tiny_run.dataset.items.ids[tiny_run.hidden[[tiny_run.dataset.users.codes(["u05"])[0]]].items[0]])
+    command = ["explain", "--run", str(tiny_run.path), "--user", "u05", "--item", met, "--what-if"]
+    assert main([*command, "--language", language, "--html", str(tmp_path / "r.html")]) == 0
+    page = html.unescape((tmp_path / "r.html").read_text("utf-8"))
+    for key in ("why.changes", *(f"report.column.{name}" for name in ("component", "own", "edge", "top", "to_edge", "to_top"))):
+        assert f">{strings.TEXT[language][key]}<" in page, key
+    assert "to_edge" not in page
+
+
 def test_downloaded_report_speaks(open_app, tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is made when its button is pressed, where there is no session."""
     made = []

@@ -169,7 +169,7 @@ def test_no_text_is_read_for_history_and_components(data: Dataset, model: Hybrid
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("BERT was called")
 
-    monkeypatch.setattr(Encoder, "embed", fail)
+    monkeypatch.setattr(Encoder, "encode", fail)
     found = shares(model, data.histories()[[3]], np.arange(10))
     assert found.history(model.blend)[0].shape == (len(data.histories()[[3]].items), 10)
     forget()  # what other tests have read

@@ -117,6 +117,12 @@ def test_words_are_fixed() -> None:
     assert tell([Clause("against", ("1",), -0.25)], titles, "en") == (
         "Your history speaks against it (-0.25 log-odds in all), Heat most."
     )
+    without = Clause("without", ("1",), 2, before=7)  # others lose more
+    assert tell([clauses[0], without], titles, "en").endswith("; yet without Heat it would be rank 2 instead of 7.")
+    assert "；不过如果没有《Heat》" in tell([clauses[0], without], titles, "zh")
+    against = Clause("against", ("1",), -0.25)
+    assert tell([against, without], titles, "en").endswith("; without Heat it would be rank 2 instead of 7.")
+    assert tell([against, clauses[2]], titles, "en").endswith("; yet without Heat it would be rank 7 instead of 2.")
     assert "rank 3" in tell([Clause("still", ("1",), 3, before=3)], titles, "en")
 
 

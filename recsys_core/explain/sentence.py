@@ -31,6 +31,7 @@ WORDS = {
         "against": "Your history speaks against it ({value:+.2f} log-odds in all), {names} most",
         "nothing": "Nothing speaks for it: nothing adds to its base of {value:+.2f} log-odds",
         "without": "without {names} it would be rank {value:.0f} instead of {before}",
+        "yet": "yet without {names} it would be rank {value:.0f} instead of {before}",
         "still": "without {names} it would still be rank {value:.0f}",
         "join": "; ",
         "end": ".",
@@ -45,6 +46,7 @@ WORDS = {
         "against": "您的历史总体上不支持它（合计 {value:+.2f} 对数几率），其中{names}影响最大",
         "nothing": "没有任何因素支持它：没有因素使它高于基准 {value:+.2f} 对数几率",
         "without": "如果没有{names}，它的排名会从第 {before} 名变为第 {value:.0f} 名",
+        "yet": "不过如果没有{names}，它的排名会从第 {before} 名变为第 {value:.0f} 名",
         "still": "即使没有{names}，它仍排第 {value:.0f} 名",
         "join": "；",
         "end": "。",
@@ -160,12 +162,16 @@ def _by_attribute(ground: Ground, shares: Floats, total: float) -> list[Clause]:
 
 
 def tell(found: list[Clause], titles: dict[str, str], language: str) -> str:
-    """The clauses in words; ids of past items become titles."""
+    """The clauses in words; ids of past items become titles.
+
+    A loss that moves the rank the other way, as those near it in the list lose more, is told with a "yet".
+    """
     words = WORDS[language]
     told = []
     for clause in found:
         is_item = clause.kind in ("history", "past", "against", "without", "still")
         names = [words["quoted"].format(titles[p]) if is_item else p for p in clause.players]
         facts = {"names": words["and"].join(names), "value": clause.value, "before": clause.before}
-        told.append(words[clause.kind].format(**facts))
+        contrary = clause.kind == "without" and (clause.value > clause.before) == (found[0].kind == "against")
+        told.append(words["yet" if contrary else clause.kind].format(**facts))
     return words["join"].join(told) + words["end"]
