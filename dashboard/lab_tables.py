@@ -33,7 +33,8 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Tile:
-    """Words of one tile: what `st.metric` shows. `colour` and `arrow` as there; `about` tells whether the change is good."""
+    """Words of one tile. `colour` (green, red, gray) and `arrow` (up, down, off) of the change; `about` tells whether it is good;
+    `lines` what the metric is: words, formula, range, and what else there is to know."""
 
     label: str
     value: str
@@ -41,7 +42,7 @@ class Tile:
     colour: str
     arrow: str
     about: str
-    help: str
+    lines: tuple[str, ...]
 
 
 def tiles(changes: pd.DataFrame, k: int, names: Sequence[str] = TILES) -> list[Tile]:
@@ -52,7 +53,6 @@ def tiles(changes: pd.DataFrame, k: int, names: Sequence[str] = TILES) -> list[T
 
 def _tile(row: Row, k: int) -> Tile:
     name, verdict = row["metric"], row["verdict"]
-    help_ = explained(name, row["note"])
     if math.isnan(row["b"]):
         return _missing(name, k)
     said = plain(f"verdict.{verdict}")
@@ -65,24 +65,23 @@ def _tile(row: Row, k: int) -> Tile:
     colour = {"better": "green", "worse": "red"}.get(verdict, "gray")
     delta = signed(row["mean"])
     arrow = "off" if float(delta.replace(MINUS, "-")) == 0 else "up" if row["mean"] > 0 else "down"
-    return Tile(label(name, k), number(row["b"]), delta, colour, arrow, about, help_)
+    return Tile(label(name, k), number(row["b"]), delta, colour, arrow, about, explained(name, row["note"]))
 
 
 def _missing(name: str, k: int) -> Tile:
-    why = plain("tile.missing")
-    return Tile(label(name, k), plain("missing"), "", "gray", "off", "", f"{why}\n\n{explained(name)}")
+    return Tile(label(name, k), plain("missing"), "", "gray", "off", "", (plain("tile.missing"), *explained(name)[1:]))
 
 
 def label(metric: str, k: int) -> str:
     return f"{METRICS[metric].label}@{k}" if metric in AT_K else METRICS[metric].label
 
 
-def explained(metric: str, note: str = "") -> str:
-    """What a metric is, as Markdown: words, formula, range, direction and source out of the registry."""
+def explained(metric: str, note: str = "") -> tuple[str, ...]:
+    """What a metric is, out of the registry: words, formula, then range, direction and source, and a note if there is one."""
     m = METRICS[metric]
-    facts = {"about": m.about, "low": bound(m.low), "high": bound(m.high), "source": m.source}
-    text = plain("tile.help", formula=code(m.formula), direction=plain(f"tile.{m.direction}"), note="", **facts)
-    return f"{text}\n\n{note[:1].upper()}{note[1:]}." if note else text
+    facts = {"low": bound(m.low), "high": bound(m.high), "source": m.source, "direction": plain(f"tile.{m.direction}")}
+    lines = (m.about, m.formula, plain("tile.range", **facts))
+    return (*lines, f"{note[:1].upper()}{note[1:]}.") if note else lines
 
 
 def bound(value: float) -> str:
