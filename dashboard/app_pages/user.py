@@ -108,14 +108,17 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList)
             state.write_url(state.link(now))
             st.info(t("list.none"), icon=":material/block:")
             return
-        st.markdown(lead(now, found))
-        if not beside.show(now):
-            table(now, found)
-        st.caption(shared.sureness(now))
-        beside.in_words(now, list(found.frame["item_id"]), list(found.frame["title"]))
-        parts(now, found)
-        gone(found)
-        shared.folded(plain("command"), "command", "terminal", lambda: command(now))
+        above, below = st.container(gap="small"), st.container(gap="small")
+        with below:  # sent first: the scores, which the reader waits for, are drawn while the table is made
+            parts(now, found)
+            gone(found)
+            shared.folded(plain("command"), "command", "terminal", lambda: command(now))
+        with above:
+            st.markdown(lead(now, found))
+            if not beside.show(now):
+                table(now, found)
+            st.caption(shared.sureness(now))
+            beside.in_words(now, list(found.frame["item_id"]), list(found.frame["title"]))
 
 
 def command(now: Choice) -> None:
