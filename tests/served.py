@@ -82,13 +82,13 @@ def serve(
 
 
 def wait_for(url: str, server: subprocess.Popen, seconds: int = 90) -> None:
-    for _ in range(seconds * 4):
+    for _ in range(seconds * 20):
         assert server.poll() is None, "the server has stopped"
         try:
             urllib.request.urlopen(url, timeout=5).close()
             return
         except OSError:
-            time.sleep(0.25)
+            time.sleep(0.05)
     raise AssertionError(f"{url} did not answer in {seconds} s")
 
 

@@ -54,13 +54,13 @@ def settings(run: Run, rerankers: list[str], top: Place, rest: Place) -> None:
     seen = Seen.of(now)
     with top:  # before all else, so that the figures follow the slider
         headlines(now, seen)
-    shared.settings(now, rerankers)
-    shared.folded(plain("presets"), "presets", "bookmark", lambda: presets(run))
-    shared.share()
     with rest:
         shared.folded(plain("lab.table"), "metrics", "table", lambda: twin(now, seen.changes))
         trade_off(now, seen.found)
         movers(now, seen)
+    shared.settings(now, rerankers)
+    shared.folded(plain("presets"), "presets", "bookmark", lambda: presets(run))
+    shared.share()
 
 
 def presets(run: Run) -> None:
