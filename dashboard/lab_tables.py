@@ -12,7 +12,6 @@ import pandas as pd
 from dashboard.strings import code, plain
 from recsys_core.differences import verdicts
 from recsys_core.metrics import METRICS
-from recsys_core.rerank import RERANKERS
 
 TILES = (
     "ndcg",
@@ -73,14 +72,22 @@ def _missing(name: str, k: int) -> Tile:
 
 
 def label(metric: str, k: int) -> str:
-    return f"{METRICS[metric].label}@{k}" if metric in AT_K else METRICS[metric].label
+    return f"{named(metric)}@{k}" if metric in AT_K else named(metric)
+
+
+def named(metric: str) -> str:
+    return plain(f"metric.{metric}")
+
+
+def reranker(name: str) -> str:
+    return plain(f"reranker.{name}")
 
 
 def explained(metric: str, note: str = "") -> tuple[str, ...]:
     """What a metric is, out of the registry: words, formula, then range, direction and source, and a note if there is one."""
     m = METRICS[metric]
     facts = {"low": bound(m.low), "high": bound(m.high), "source": m.source, "direction": plain(f"tile.{m.direction}")}
-    lines = (m.about, m.formula, plain("tile.range", **facts))
+    lines = (plain(f"metric.{metric}.about"), m.formula, plain("tile.range", **facts))
     return (*lines, f"{note[:1].upper()}{note[1:]}.") if note else lines
 
 
@@ -102,7 +109,7 @@ def metrics_view(changes: pd.DataFrame) -> pd.DataFrame:
     """The twin of the tiles, all metrics: metric, learned, now, change, low, high, verdict, n, formula, range, source."""
     known = [METRICS[name] for name in changes["metric"]]
     facts = {
-        "metric": [m.label for m in known],
+        "metric": [named(m.name) for m in known],
         "learned": changes["a"],
         "now": changes["b"],
         "change": changes["mean"],
@@ -125,7 +132,7 @@ def weights_of(point: Row) -> dict[str, float]:
 def setting(point: Row, first: Row) -> str:
     """What a point of the sweep sets, in words; `first` is the learned one."""
     if point["reranker"]:
-        return plain("setting.rerank", reranker=RERANKERS[point["reranker"]].label, strength=point["strength"])
+        return plain("setting.rerank", reranker=reranker(point["reranker"]), strength=point["strength"])
     weights = weights_of(point)
     if weights == weights_of(first):
         return plain("setting.learned")
@@ -154,7 +161,7 @@ def options(sweep: pd.DataFrame, words: Sequence[str], x: str, y: str, chosen: i
 def best_words(best: Row, first: Row, metric: str) -> str:
     """The best point under a constraint in a sentence, as Markdown."""
     values = {"value": best[metric], "was": first[metric], "ndcg": best["ndcg"], "loss": best["ndcg"] / first["ndcg"] - 1}
-    return plain("best.says", setting=spoken(best, first), metric=METRICS[metric].label, **values)
+    return plain("best.says", setting=spoken(best, first), metric=named(metric), **values)
 
 
 def spoken(point: Row, first: Row) -> str:

@@ -10,11 +10,11 @@ import pandas as pd
 import streamlit as st
 from plotly.graph_objects import Figure
 
-from dashboard import light, runs, state, state_explain, state_lab, style, tables
+from dashboard import lab_tables, light, runs, state, state_explain, state_lab, style, tables
 from dashboard.lab_tables import Tile
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
-from recsys_core import browse, rerank
+from recsys_core import browse
 from recsys_core.analytics import Analytics
 from recsys_core.run import Run
 
@@ -123,7 +123,7 @@ def weights(choice: Choice) -> None:
 
 def reranker(now: Choice, rerankers: list[str]) -> None:
     """Which re-ranker, and its strength."""
-    names = {"": plain("rerank.none")} | {name: rerank.get(name).label for name in rerankers}
+    names = {"": plain("rerank.none")} | {name: lab_tables.reranker(name) for name in rerankers}
     left, right = st.columns(2, gap="small", vertical_alignment="bottom")
     left.selectbox(
         plain("rerank"),

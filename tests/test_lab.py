@@ -56,7 +56,7 @@ def values(app: AppTest) -> dict[str, str]:
 
 def drawn(app: AppTest) -> list[tuple[str, str, str]]:
     """Label, value and change of each tile, as the browser gets them."""
-    page = next(h.value for h in app.html if "wr-tiles" in h.value)
+    page = next(h.value for h in app.html if 'class="wr-tiles"' in h.value)
     found = []
     for tile in page.split('<div class="tile"')[1:]:
         told = dict(re.findall(r'<span class="(label|value|delta)[^"]*">([^<]*)</span>', tile))
