@@ -114,7 +114,8 @@ def tiles(made: Sequence[Tile]) -> str:
 
 def _tile(tile: Tile) -> Markup:
     first, *rest = tile.lines or ("",)
-    told = Markup("").join(Markup("<p>{}</p>" if n else "<p><code>{}</code></p>").format(line) for n, line in enumerate(rest))
+    text, formula = Markup("<p>{}</p>"), Markup("<p><code>{}</code></p>")
+    told = Markup("").join((text if n else formula).format(line) for n, line in enumerate(rest))
     delta = Markup('<span class="delta {}">{}{}</span>').format(tile.colour, ARROWS[tile.arrow], tile.delta) if tile.delta else ""
     return Markup(
         '<div class="tile" role="listitem" tabindex="0"><span class="label">{}</span><span class="value">{}</span>{}'
