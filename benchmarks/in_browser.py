@@ -32,11 +32,11 @@ from recsys_core.run import Run
 
 MOVES, SESSIONS = 60, 10
 SLIDER = ".st-key-weight-ease input[type=range]"
-# What must change on a page when a weight moves: the list's chart, the tiles.
+# What must change on a page when a weight moves: the scores of the list, the figures, the changes in the tiles.
 NUMBERS = {
-    "": "[data-testid=stPlotlyChart] .textpoint",
+    "": ".wr-bars .lane b",
     "explain": "[data-testid=stMetricValue]",
-    "lab": "[data-testid=stMetricDelta]",
+    "lab": ".wr-tiles .delta",
 }
 # From the browser's own key event to the first picture in which the numbers are others; -1 if they stay for five seconds.
 WATCH = """([slider, numbers]) => new Promise(done => {

@@ -48,7 +48,7 @@ SCREENS = (
 def main() -> None:
     state.begin_language()
     st.set_page_config(plain("app"), style.ICON, layout="wide", initial_sidebar_state=320)
-    st.html(f"<style>{style.PAGE}</style>")
+    st.html(f"<style>{style.PAGE}{style.LIGHT}</style>")
     if not let_in():
         return
     pages = {screen: screen_page(screen) for screen in SCREENS}

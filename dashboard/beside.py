@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import runs, shared, state_beside, tables
+from dashboard import lab_tables, runs, shared, state_beside, tables
 from dashboard.state import Choice
 from dashboard.state_beside import Wanted
 from dashboard.strings import code, language, plain, t
@@ -54,7 +54,7 @@ def pick(now: Choice) -> None:
     elif kind == "user":
         middle.text_input(plain("beside.user"), key="beside user", placeholder=plain("beside.user.hint"), on_change=touched)
     elif kind == "rerank":
-        known = {name: rerank.get(name).label for name in state_beside.features(now.run).rerankers}
+        known = {name: lab_tables.reranker(name) for name in state_beside.features(now.run).rerankers}
         middle.selectbox(plain("rerank"), list(known), format_func=known.get, key="beside reranker", help=t("rerank.help"))
         right.slider(plain("rerank.strength"), 0.0, 1.0, step=0.05, key="beside strength")
 
@@ -84,7 +84,7 @@ def about(now: Choice, wanted: Wanted) -> str:
 def head(wanted: Wanted) -> str:
     """Heading of the second list, Markdown."""
     if wanted.kind == "rerank":
-        return t("beside.second.rerank", label=rerank.get(wanted.name).label, strength=wanted.strength)
+        return t("beside.second.rerank", label=lab_tables.reranker(wanted.name), strength=wanted.strength)
     return t(f"beside.second.{wanted.kind}", name=wanted.name.strip())
 
 

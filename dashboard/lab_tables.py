@@ -12,7 +12,6 @@ import pandas as pd
 from dashboard.strings import code, plain
 from recsys_core.differences import verdicts
 from recsys_core.metrics import METRICS
-from recsys_core.rerank import RERANKERS
 
 TILES = (
     "ndcg",
@@ -33,7 +32,8 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Tile:
-    """Words of one tile: what `st.metric` shows. `colour` and `arrow` as there; `about` tells whether the change is good."""
+    """Words of one tile. `colour` (green, red, gray) and `arrow` (up, down, off) of the change; `about` tells whether it is good;
+    `lines` what the metric is: words, formula, range, and what else there is to know."""
 
     label: str
     value: str
@@ -41,7 +41,7 @@ class Tile:
     colour: str
     arrow: str
     about: str
-    help: str
+    lines: tuple[str, ...]
 
 
 def tiles(changes: pd.DataFrame, k: int, names: Sequence[str] = TILES) -> list[Tile]:
@@ -52,7 +52,6 @@ def tiles(changes: pd.DataFrame, k: int, names: Sequence[str] = TILES) -> list[T
 
 def _tile(row: Row, k: int) -> Tile:
     name, verdict = row["metric"], row["verdict"]
-    help_ = explained(name, row["note"])
     if math.isnan(row["b"]):
         return _missing(name, k)
     said = plain(f"verdict.{verdict}")
@@ -65,24 +64,31 @@ def _tile(row: Row, k: int) -> Tile:
     colour = {"better": "green", "worse": "red"}.get(verdict, "gray")
     delta = signed(row["mean"])
     arrow = "off" if float(delta.replace(MINUS, "-")) == 0 else "up" if row["mean"] > 0 else "down"
-    return Tile(label(name, k), number(row["b"]), delta, colour, arrow, about, help_)
+    return Tile(label(name, k), number(row["b"]), delta, colour, arrow, about, explained(name, row["note"]))
 
 
 def _missing(name: str, k: int) -> Tile:
-    why = plain("tile.missing")
-    return Tile(label(name, k), plain("missing"), "", "gray", "off", "", f"{why}\n\n{explained(name)}")
+    return Tile(label(name, k), plain("missing"), "", "gray", "off", "", (plain("tile.missing"), *explained(name)[1:]))
 
 
 def label(metric: str, k: int) -> str:
-    return f"{METRICS[metric].label}@{k}" if metric in AT_K else METRICS[metric].label
+    return f"{named(metric)}@{k}" if metric in AT_K else named(metric)
 
 
-def explained(metric: str, note: str = "") -> str:
-    """What a metric is, as Markdown: words, formula, range, direction and source out of the registry."""
+def named(metric: str) -> str:
+    return plain(f"metric.{metric}")
+
+
+def reranker(name: str) -> str:
+    return plain(f"reranker.{name}")
+
+
+def explained(metric: str, note: str = "") -> tuple[str, ...]:
+    """What a metric is, out of the registry: words, formula, then range, direction and source, and a note if there is one."""
     m = METRICS[metric]
-    facts = {"about": m.about, "low": bound(m.low), "high": bound(m.high), "source": m.source}
-    text = plain("tile.help", formula=code(m.formula), direction=plain(f"tile.{m.direction}"), note="", **facts)
-    return f"{text}\n\n{note[:1].upper()}{note[1:]}." if note else text
+    facts = {"low": bound(m.low), "high": bound(m.high), "source": m.source, "direction": plain(f"tile.{m.direction}")}
+    lines = (plain(f"metric.{metric}.about"), m.formula, plain("tile.range", **facts))
+    return (*lines, f"{note[:1].upper()}{note[1:]}.") if note else lines
 
 
 def bound(value: float) -> str:
@@ -103,7 +109,7 @@ def metrics_view(changes: pd.DataFrame) -> pd.DataFrame:
     """The twin of the tiles, all metrics: metric, learned, now, change, low, high, verdict, n, formula, range, source."""
     known = [METRICS[name] for name in changes["metric"]]
     facts = {
-        "metric": [m.label for m in known],
+        "metric": [named(m.name) for m in known],
         "learned": changes["a"],
         "now": changes["b"],
         "change": changes["mean"],
@@ -126,7 +132,7 @@ def weights_of(point: Row) -> dict[str, float]:
 def setting(point: Row, first: Row) -> str:
     """What a point of the sweep sets, in words; `first` is the learned one."""
     if point["reranker"]:
-        return plain("setting.rerank", reranker=RERANKERS[point["reranker"]].label, strength=point["strength"])
+        return plain("setting.rerank", reranker=reranker(point["reranker"]), strength=point["strength"])
     weights = weights_of(point)
     if weights == weights_of(first):
         return plain("setting.learned")
@@ -155,7 +161,7 @@ def options(sweep: pd.DataFrame, words: Sequence[str], x: str, y: str, chosen: i
 def best_words(best: Row, first: Row, metric: str) -> str:
     """The best point under a constraint in a sentence, as Markdown."""
     values = {"value": best[metric], "was": first[metric], "ndcg": best["ndcg"], "loss": best["ndcg"] / first["ndcg"] - 1}
-    return plain("best.says", setting=spoken(best, first), metric=METRICS[metric].label, **values)
+    return plain("best.says", setting=spoken(best, first), metric=named(metric), **values)
 
 
 def spoken(point: Row, first: Row) -> str:

@@ -10,11 +10,11 @@ import pandas as pd
 import streamlit as st
 from plotly.graph_objects import Figure
 
-from dashboard import runs, state, state_explain, state_lab, style, tables
+from dashboard import lab_tables, light, runs, state, state_explain, state_lab, style, tables
 from dashboard.lab_tables import Tile
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
-from recsys_core import browse, rerank
+from recsys_core import browse
 from recsys_core.analytics import Analytics
 from recsys_core.run import Run
 
@@ -123,7 +123,7 @@ def weights(choice: Choice) -> None:
 
 def reranker(now: Choice, rerankers: list[str]) -> None:
     """Which re-ranker, and its strength."""
-    names = {"": plain("rerank.none")} | {name: rerank.get(name).label for name in rerankers}
+    names = {"": plain("rerank.none")} | {name: lab_tables.reranker(name) for name in rerankers}
     left, right = st.columns(2, gap="small", vertical_alignment="bottom")
     left.selectbox(
         plain("rerank"),
@@ -186,12 +186,8 @@ def folded(label: str, key: str, icon: str, draw: Callable[[], None]) -> None:
 
 
 def tiles(made: Sequence[Tile]) -> None:
-    """Figures with their change, five in a row or three where it is narrow."""
-    with st.container(key="tiles"):
-        columns = st.columns(len(made), gap="small")
-    for column, tile in zip(columns, made, strict=True):
-        words = {"delta_color": tile.colour, "delta_arrow": tile.arrow, "delta_description": tile.about, "help": tile.help}
-        column.metric(tile.label, tile.value, tile.delta or None, border=True, height="stretch", **words)
+    """Figures with their change, five in a row: one element, as they are drawn again at every move."""
+    st.html(light.tiles(made))
 
 
 def chart(figure: Figure, key: str, alt: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
@@ -66,6 +67,12 @@ def why_clicked(ids: tuple[str, ...]) -> None:
         choose_item(ids[click["row"]])
         st.session_state["why asked"] = ids[click["row"]]
         state_reactions.react("click", ids[click["row"]])
+
+
+def addresses(now: Choice, items: Iterable[str]) -> dict[str, str]:
+    """Of the page Explain about each of these items, seen from the first page; a fresh tab shows the same numbers there."""
+    here = urlsplit(st.context.url or "").path.rstrip("/")
+    return {item: f"{here}/explain?{urlencode(link(now, item))}" for item in map(str, items)}
 
 
 def why_asked() -> str | None:

@@ -30,13 +30,6 @@ PAGE = """
 [data-testid="stMetricDeltaDescription"] {flex: 1 0 100%; min-height: 2.4rem; white-space: normal; overflow: visible;}
 [data-testid="stMetricDeltaDescription"] * {white-space: normal !important; overflow: visible !important; line-height: 1.3;}
 [data-testid="stMetricLabel"] * {white-space: normal; overflow: visible; line-height: 1.3;}
-@media (min-width: 641px) {
-  .st-key-tiles [data-testid="stHorizontalBlock"] {flex-wrap: wrap;}
-  .st-key-tiles [data-testid="stColumn"] {flex: 0 0 calc((100% - 4.1rem) / 5); min-width: 0;}
-}
-@media (min-width: 641px) and (max-width: 1180px) {
-  .st-key-tiles [data-testid="stColumn"] {flex-basis: calc((100% - 2.1rem) / 3);}
-}
 @media (max-width: 1180px) {
   .st-key-body > [data-testid="stHorizontalBlock"], .st-key-body [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"])
     {flex-wrap: wrap;}
@@ -48,6 +41,55 @@ PAGE = """
   :is(.st-key-body, .st-key-stacked) [class*="st-key-pair-"] [data-testid="stColumn"]:nth-child(n) {min-width: 0; order: 0;}
 }
 """
+
+
+LIGHT = """
+.wr-bars, .wr-tiles {font-size: .8125rem; line-height: 1.3; font-variant-numeric: tabular-nums;}
+.wr-bars .legend {display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin-bottom: .5rem;}
+.wr-bars .legend i {display: inline-block; width: .7em; height: .7em; margin-right: .4em; border-radius: 2px;}
+.wr-bars .body {position: relative; padding-bottom: 1.4rem;}
+.wr-bars .row, .wr-bars .grid {display: grid; grid-template-columns: minmax(7rem, 30%) 1fr; column-gap: .6rem;}
+.wr-bars .row {height: 1.625rem; align-items: center; position: relative;}
+.wr-bars .row:hover {background: rgba(128, 136, 150, .1);}
+.wr-bars .name {display: flex; min-width: 0; gap: .5em;}
+.wr-bars .name em {font-style: normal; opacity: .7; flex: 0 0 1.4em; text-align: right;}
+.wr-bars .name > :last-child {overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: inherit;}
+.wr-bars .name a {text-decoration: underline; text-decoration-color: rgba(128, 136, 150, .6); text-underline-offset: .2em;}
+.wr-bars .lane {position: relative; height: 1.05rem; margin-right: 3rem;}
+.wr-bars .lane i {position: absolute; top: 0; bottom: 0;}
+.wr-bars .lane b {position: absolute; font-weight: 400; padding-left: .4em; line-height: 1.05rem;}
+.wr-bars .grid {position: absolute; inset: 0; pointer-events: none;}
+.wr-bars .grid .lane {height: auto;}
+.wr-bars .grid u {position: absolute; top: 0; bottom: 1.2rem; width: 1px; background: rgba(128, 136, 150, .25);
+  text-decoration: none;}
+.wr-bars .grid u.zero {background: AXIS; width: 1.5px;}
+.wr-bars .grid s {position: absolute; top: 100%; left: 0; transform: translateX(-50%); text-decoration: none; opacity: .75;}
+.wr-bars .axis {text-align: center; opacity: .75;}
+.wr-tiles {display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); gap: .6rem;}
+.wr-tiles .tile {position: relative; display: flex; flex-direction: column; align-items: flex-start; gap: .15rem; min-width: 0;
+  padding: .6rem .75rem; border: 1px solid rgba(128, 136, 150, .3); border-radius: .5rem;}
+.wr-tiles .label {opacity: .8;}
+.wr-tiles .value {font-size: 1.5rem; line-height: 1.25;}
+.wr-tiles .delta {padding: 0 .45em; border-radius: 1em; background: rgba(128, 136, 150, .14); line-height: 1.5;}
+.wr-tiles .delta.green {color: light-dark(#157a36, #6fdc94); background: rgba(33, 158, 80, .14);}
+.wr-tiles .delta.red {color: light-dark(#b3383c, #ff9d9d); background: rgba(214, 69, 75, .14);}
+.wr-tiles .about {opacity: .8;}
+.wr-tiles .tip {visibility: hidden; opacity: 0; position: absolute; z-index: 20; top: calc(100% + .3rem); left: 0; width: 17rem;
+  padding: .6rem .75rem; border-radius: .5rem; border: 1px solid rgba(128, 136, 150, .45); background: light-dark(#fff, #242424);
+  box-shadow: 0 4px 16px rgba(0, 0, 0, .18);}
+.wr-tiles .tile:nth-child(5n) .tip, .wr-tiles .tile:nth-child(5n + 4) .tip {left: auto; right: 0;}
+.wr-tiles .tip p {margin: 0 0 .4rem; font-size: .8125rem;}
+.wr-tiles .tip p:last-child {margin: 0;}
+.wr-tiles .tip code {white-space: normal; overflow-wrap: anywhere; font-size: .75rem;}
+.wr-tiles .tile:is(:hover, :focus) .tip {visibility: visible; opacity: 1; transition: opacity .1s .25s, visibility 0s .25s;}
+.wr-tiles .tile:focus-visible {outline: 2px solid AXIS; outline-offset: 2px;}
+@media (max-width: 1180px) {
+  .wr-tiles {gap: .4rem;}
+  .wr-tiles .tile {padding: .5rem;}
+  .wr-tiles .value {font-size: 1.25rem;}
+}
+@media (max-width: 640px) {.wr-tiles {grid-template-columns: repeat(2, minmax(0, 1fr));}}
+""".replace("AXIS", AXIS)
 
 
 def slug(component: str) -> str:

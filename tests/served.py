@@ -27,7 +27,9 @@ FLAGS = [
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 ARTIFACTS = ROOT / "test-artifacts"
 PATIENCE = 90_000  # milliseconds: the first page imports torch, on what may be a busy machine
-CHARTED = ("", "/", "/explain")  # pages that have a chart and weights, whatever the run
+ROW = ".wr-bars .row"
+# Pages that have a chart and weights, whatever the run.
+CHARTED = {"": ROW, "/": ROW, "/explain": "[data-testid=stPlotlyChart] .main-svg"}
 TOO_WIDE = """() => ["html", "[data-testid=stMain]", "[data-testid=stSidebarContent]"].flatMap(name => {
   const box = document.querySelector(name), edge = box.getBoundingClientRect().left + box.clientWidth + 1;
   const over = [...box.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > edge);
@@ -80,13 +82,13 @@ def serve(
 
 
 def wait_for(url: str, server: subprocess.Popen, seconds: int = 90) -> None:
-    for _ in range(seconds * 4):
+    for _ in range(seconds * 20):
         assert server.poll() is None, "the server has stopped"
         try:
             urllib.request.urlopen(url, timeout=5).close()
             return
         except OSError:
-            time.sleep(0.25)
+            time.sleep(0.05)
     raise AssertionError(f"{url} did not answer in {seconds} s")
 
 
@@ -111,8 +113,8 @@ class Visit:
 
     def settled(self) -> None:
         """The chart is drawn, where the page has one, and no script runs."""
-        if urlsplit(self.page.url).path in CHARTED:
-            self.page.locator("[data-testid=stPlotlyChart] .main-svg").first.wait_for()
+        if (chart := CHARTED.get(urlsplit(self.page.url).path)) is not None:
+            self.page.locator(chart).first.wait_for()
             self.page.locator("[data-testid=stSidebar] [role=group]").first.wait_for()
         self.idle()
 
@@ -123,14 +125,10 @@ class Visit:
 
     def rows(self) -> list[str]:
         """The list as the chart has it: rank, title and logit of each bar."""
-        for _ in range(50):  # while it is redrawn, ticks and marks of two lists may stand side by side
-            ticks = self.page.locator("[data-testid=stPlotlyChart] .ytick text").all_text_contents()
-            logits = self.page.locator("[data-testid=stPlotlyChart] .textpoint text").all_text_contents()
-            if len(ticks) == len(logits) > 0:
-                break
-            self.page.wait_for_timeout(100)
-        assert len(ticks) == len(logits) > 0
-        return [f"{tick} {logit}" for tick, logit in zip(ticks, logits, strict=True)]
+        titles = self.page.locator(f"{ROW} .name").all_text_contents()
+        logits = self.page.locator(f"{ROW} .lane b").all_text_contents()
+        assert len(titles) == len(logits) > 0
+        return [f"{title} {logit}" for title, logit in zip(titles, logits, strict=True)]
 
     def changed_from(self, rows: list[str]) -> list[str]:
         deadline = time.monotonic() + PATIENCE / 1000

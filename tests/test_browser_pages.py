@@ -252,7 +252,8 @@ def test_what_can_be_used_has_a_name_for_those_who_hear_it(visit) -> None:
     for name in [*PATHS][::-1]:
         turn(here, name)
         assert (name, here.page.evaluate(NAMELESS)) == (name, [])
-    turn(here, "user")
+    turn(here, "explain")
+    here.settled()
     for selector in ("[data-testid=stPlotlyChart]", "[data-testid=stSelectbox] input"):
         here.page.locator(selector).first.evaluate(
             "e => { for (const name of ['aria-label', 'aria-labelledby', 'id']) e.removeAttribute(name) }"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -50,7 +51,17 @@ def asked(app: AppTest, name: str) -> str:
 
 
 def values(app: AppTest) -> dict[str, str]:
-    return {m.label: m.value for m in app.metric}
+    return {label: value for label, value, _ in drawn(app)}
+
+
+def drawn(app: AppTest) -> list[tuple[str, str, str]]:
+    """Label, value and change of each tile, as the browser gets them."""
+    page = next(h.value for h in app.html if 'class="wr-tiles"' in h.value)
+    found = []
+    for tile in page.split('<div class="tile"')[1:]:
+        told = dict(re.findall(r'<span class="(label|value|delta)[^"]*">([^<]*)</span>', tile))
+        found.append((html.unescape(told["label"]), told["value"], told.get("delta", "").lstrip("\u2191\u2193 ")))
+    return found
 
 
 def expected(found: Measured, k: int) -> dict[str, str]:
@@ -74,7 +85,7 @@ def test_figures_are_those_of_the_core(lab, tiny_run: Run) -> None:
     changes = differences.change(learned, found)
     twin = table(app, "formula")
     np.testing.assert_allclose(twin[["learned", "now", "change", "low", "high"]], changes[["a", "b", "mean", "low", "high"]])
-    assert [m.delta for m in app.metric if m.label == "NDCG@5"] == [lab_tables.signed(changes["mean"].iloc[0])]
+    assert [delta for label, _, delta in drawn(app) if label == "NDCG@5"] == [lab_tables.signed(changes["mean"].iloc[0])]
     assert asked(app, "reranker") == "mmr"
     moved = differences.overlap(learned, found)
     assert f"{moved.share_changed:.0%} of {len(found.items)} lists change" in texts(app)
@@ -226,8 +237,8 @@ def test_a_tile_says_whether_a_change_is_good(made: dict[str, object], verdict: 
     assert differences.verdicts(changes) == [verdict]
     tile = next(t for t in lab_tables.tiles(changes, 10) if t.delta)
     assert (tile.colour, tile.arrow) == (colour, arrow)
-    assert METRICS[str(made["metric"])].formula in tile.help
-    assert METRICS[str(made["metric"])].source in tile.help
+    assert METRICS[str(made["metric"])].formula in " ".join(tile.lines)
+    assert METRICS[str(made["metric"])].source in " ".join(tile.lines)
 
 
 def test_what_is_not_defined_is_said() -> None:

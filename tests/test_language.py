@@ -22,6 +22,8 @@ from recsys_core.explain import told
 from recsys_core.explain.answer import explain
 from recsys_core.explain.counterfactual import remove_history
 from recsys_core.explain.why_not import why_not
+from recsys_core.metrics import METRICS
+from recsys_core.rerank import RERANKERS
 from recsys_core.run import Run
 
 Table = Mapping[str, str]
@@ -127,6 +129,23 @@ def test_unknown_language_falls_back(open_app, tiny_run: Run, value: str) -> Non
     assert title(app).startswith("What would user")
     assert any("not spoken here" in info.value for info in app.info)
     assert asked(app, "language") is None
+
+
+def test_metrics_and_rerankers_have_names_in_every_language(open_app, tiny_run: Run) -> None:
+    """In English as in the registries; in Chinese tiles and their words are Chinese, but for names like NDCG."""
+    for name, metric in METRICS.items():
+        assert strings.TEXT["en"][f"metric.{name}"] == metric.label
+        assert re.search(r"[\u4e00-\u9fff]", strings.TEXT["zh"][f"metric.{name}.about"])
+    for name, one in RERANKERS.items():
+        assert strings.TEXT["en"][f"reranker.{name}"] == one.label
+        assert re.search(r"[\u4e00-\u9fff]", strings.TEXT["zh"][f"reranker.{name}.about"])
+    app = open_app(tiny_run.path.parent, language="zh")
+    app.switch_page("app_pages/lab.py")
+    ran(app)
+    (tiles,) = [h.value for h in app.html if 'class="wr-tiles"' in h.value]
+    shown = re.findall(r'class="label">([^<]*)<', tiles)
+    assert {label for label in shown if not re.search(r"[\u4e00-\u9fff]", label)} == {"NDCG@10"}
+    assert METRICS["coverage"].about not in tiles
 
 
 def test_without_runs_it_speaks_too(open_app, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import QUICK, TINY, ran
 from streamlit.testing.v1 import AppTest
+from test_dashboard import slider
 
 from dashboard import state_map, strings
-from recsys_core import catalogue_map
+from recsys_core import browse, catalogue_map
 from recsys_core.readers import load_dataset
 from recsys_core.run import Run
 from recsys_core.train import train
@@ -65,3 +66,22 @@ def test_a_map_of_a_sample_says_so(open_app, text_run: Run, monkeypatch: pytest.
     state_map._drawn.clear()
     assert any(f"; {most} of 18 items with a text" in text for text in told)
     assert (strings.t("map.sample") in told) == (most < 18)
+
+
+def test_the_list_on_the_map_follows_the_weights(open_app, text_run: Run) -> None:
+    app = open_app(Path(text_run.path).parent, "map", k="3")
+    next(b for b in app.button if b.label == "Draw the map").click()
+    ran(app)
+
+    def listed() -> set[str]:
+        view = next(d.value for d in app.dataframe if "mark" in d.value.columns)
+        return set(view[view["mark"].isin(["list", "chosen"])]["item_id"])
+
+    user, high = app.session_state["user"], browse.weight_range(text_run.model.blend)[1]
+    slider(app, "ease").set_value(0.0)
+    slider(app, "bert").set_value(high)
+    ran(app)
+    person = browse.person(text_run, user)
+    blend = text_run.model.blend.with_weights({"ease": 0.0, "bert": high})
+    assert set(browse.user_list(text_run, person, blend, k=3).frame["item_id"]) <= listed()
+    assert "weights" in app.query_params

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import overview_charts, runs, shared, state, state_compare, state_overview
-from dashboard.lab_tables import number, signed
+from dashboard.lab_tables import named, number, signed
 from dashboard.state import Choice
 from dashboard.strings import code, plain, t
 from recsys_core import side_by_side
@@ -98,7 +98,7 @@ def differences(a: Run, b: Run, pair: pd.DataFrame, k: int) -> None:
     row, verdict = pair.iloc[0], verdicts(pair)[0]
     names = {"a": a.path.name, "b": b.path.name}
     st.markdown(t(f"compare.says.{verdict}", **names, k=k, n=int(row["n"])) + " " + interval(row))
-    view = shown.assign(label=[f"{METRICS[m].label}@{k}" for m in shown["metric"]])
+    view = shown.assign(label=[f"{named(m)}@{k}" for m in shown["metric"]])
     axis = plain("compare.axis", **names)
     shared.chart(
         overview_charts.whiskers(view, axis=axis, paint={}, zero=True), "compare pairs", plain("overview.alt", axis=axis)
@@ -114,7 +114,7 @@ def interval(row: pd.Series) -> str:
 def both(a: Run, b: Run, table: pd.DataFrame, pair: pd.DataFrame | None) -> None:
     """All metrics of both runs as a table, with the differences where there are any."""
     names = a.path.name, b.path.name
-    made = {plain("compare.metric"): [METRICS[m].label for m in table["metric"]]}
+    made = {plain("compare.metric"): [named(m) for m in table["metric"]]}
     for side, name in zip("ab", names, strict=True):
         made[name] = [number(v) for v in table[side]]
         made[plain("compare.ci", name=name)] = [

@@ -22,6 +22,11 @@ SECTIONS: dict[str, Callable[[], pd.DataFrame]] = {
     "conventions": definitions.conventions,
 }
 
+NAMED = {
+    "metrics": "metric",
+    "rerankers": "reranker",
+}  # sections whose names are said in every language, and how their words begin
+
 
 def page() -> None:
     st.title(t("define.title"), anchor=False)
@@ -37,7 +42,7 @@ def page() -> None:
 def section(name: str, found: pd.DataFrame) -> None:
     st.subheader(plain(f"define.{name}"), anchor=False)
     st.caption(t(f"define.{name}.about"))
-    view = worded(found)
+    view = worded(name, found)
     view = view[[c for c in view.columns if (view[c] != "").any()]]
     widths = {"name": 130, "label": 120, "about": 260, "formula": 230, "settings": 300, "source": 230, "more": 300}
     columns = {c: st.column_config.TextColumn(plain(f"define.column.{c}"), width=widths.get(c, 110)) for c in view.columns}
@@ -53,14 +58,17 @@ def section(name: str, found: pd.DataFrame) -> None:
     shared.download(view, f"definitions-{name}", f"define {name}")
 
 
-def worded(found: pd.DataFrame) -> pd.DataFrame:
-    """Ranges, directions and yes or no in words."""
+def worded(name: str, found: pd.DataFrame) -> pd.DataFrame:
+    """Names, ranges, directions and yes or no in the reader's words."""
     view = found.copy()
     if "low" in view:
         ranges = [
             plain("define.range", low=bound(low), high=bound(high)) for low, high in zip(view["low"], view["high"], strict=True)
         ]
         view = view.drop(columns=["low", "high"]).assign(range=ranges)
+    if name in NAMED:
+        view["label"] = [plain(f"{NAMED[name]}.{one}") for one in view["name"]]
+        view["about"] = [plain(f"{NAMED[name]}.{one}.about") for one in view["name"]]
     if "direction" in view:
         view["direction"] = [plain(f"define.direction.{d}") for d in view["direction"]]
     for column in ("per_user", "reads_text"):

@@ -54,13 +54,13 @@ def settings(run: Run, rerankers: list[str], top: Place, rest: Place) -> None:
     seen = Seen.of(now)
     with top:  # before all else, so that the figures follow the slider
         headlines(now, seen)
-    shared.settings(now, rerankers)
-    shared.folded(plain("presets"), "presets", "bookmark", lambda: presets(run))
-    shared.share()
     with rest:
         shared.folded(plain("lab.table"), "metrics", "table", lambda: twin(now, seen.changes))
         trade_off(now, seen.found)
         movers(now, seen)
+    shared.settings(now, rerankers)
+    shared.folded(plain("presets"), "presets", "bookmark", lambda: presets(run))
+    shared.share()
 
 
 def presets(run: Run) -> None:
@@ -143,7 +143,7 @@ def trade_off(now: Choice, found: Measured) -> None:
 def points(now: Choice, sweep: pd.DataFrame, words: list[str], y: str) -> None:
     view = lab_tables.points_view(sweep, words, "ndcg", y)
     number = st.column_config.NumberColumn
-    columns = {name: number(METRICS[name].label, format="%.4f", width=120) for name in ("ndcg", y)}
+    columns = {name: number(lab_tables.named(name), format="%.4f", width=120) for name in ("ndcg", y)}
     columns |= {"setting": st.column_config.TextColumn(plain("column.setting"), width=420)}
     columns |= {"front": st.column_config.CheckboxColumn(plain("column.front"), width=100)}
     shared.table(view, "points", columns, most=12, only=True)
@@ -152,7 +152,7 @@ def points(now: Choice, sweep: pd.DataFrame, words: list[str], y: str) -> None:
 
 def chart(sweep: pd.DataFrame, settings: list[str], y: str, now: Choice, found: Measured) -> None:
     words = {key: plain(f"pareto.{key}") for key in ("front", "mix", "rerank", "learned", "chosen", "here")}
-    words |= {"x": lab_tables.label("ndcg", now.k), "y": METRICS[y].label}
+    words |= {"x": lab_tables.label("ndcg", now.k), "y": lab_tables.named(y)}
     at = (found.mean("ndcg"), found.mean(y))
     on = {True: plain("pareto.on"), False: plain("pareto.off")}
     beaten = tradeoffs.beaten(sweep, {"ndcg": at[0], y: at[1]})
@@ -177,7 +177,7 @@ def choose(run: Run, sweep: pd.DataFrame, settings: list[str], y: str) -> None:
     if not options:
         return
     row = state_lab.point(list(options), next(iter(options)))
-    said = plain("pareto.point", x=METRICS["ndcg"].label, y=METRICS[y].label)
+    said = plain("pareto.point", x=lab_tables.named("ndcg"), y=lab_tables.named(y))
     st.selectbox(said, list(options), format_func=options.get, key="point")
     st.caption(lab_tables.spoken(sweep.iloc[row], sweep.iloc[0]))
     apply_button(run, sweep, row, plain("pareto.apply"))
@@ -189,7 +189,7 @@ def best(run: Run, sweep: pd.DataFrame) -> None:
     loss = st.number_input(plain("best.loss"), 0.0, 100.0, 2.0, step=0.5, format="%.1f", key="loss")
     goals = ["diversity", *(name for name in lab_tables.TILES if name in sweep and METRICS[name].direction != "neither")]
     goals = [g for g in goals if g not in ("ndcg", tradeoffs.diversity(sweep))]
-    labels = {g: METRICS[tradeoffs.diversity(sweep) or g].label if g == "diversity" else METRICS[g].label for g in goals}
+    labels = {g: lab_tables.named((tradeoffs.diversity(sweep) or g) if g == "diversity" else g) for g in goals}
     goal = st.selectbox(plain("best.metric"), goals, format_func=labels.get, key="goal")
     try:
         found = tradeoffs.best_under(sweep, best=goal, loss=loss / 100)

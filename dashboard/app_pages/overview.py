@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import overview_charts, shared, state, state_overview
+from dashboard.lab_tables import label as label_of
 from dashboard.lab_tables import number, signed
 from dashboard.strings import plain, t
 from recsys_core import overview
@@ -67,7 +68,7 @@ def untested(run: Run) -> None:
     k = int(run.metrics["valid"]["k"])
     st.subheader(plain("overview.valid"), anchor=False)
     st.markdown(plain("overview.valid.says", n=int(table["n"].max()), k=k))
-    dots(table, f"{METRICS['ndcg'].label}@{k}", "valid")
+    dots(table, label_of("ndcg", k), "valid")
     st.caption(t("overview.valid.caption", formula=METRICS["ndcg"].formula, n=int(table["n"].max())))
     twin(run, table, "valid")
 
@@ -96,7 +97,9 @@ def lift_tile(place: st.delta_generator.DeltaGenerator, label: str, gain: Lift |
         tile(place, label, NONE, "", missing, about)
         return
     colour = {"better": "green", "worse": "red"}.get(gain.verdict, "gray")
-    told = plain("overview.lift.of", low=signed(gain.low), high=signed(gain.high), model=gain.model)
+    lacking = gain.model.removeprefix("without ")
+    model = gain.model if lacking == gain.model else plain("overview.lift.without", name=lacking)
+    told = plain("overview.lift.of", low=signed(gain.low), high=signed(gain.high), model=model)
     tile(place, label, signed(gain.mean), plain(f"overview.gain.{gain.verdict}"), told, about, colour)
 
 
@@ -129,7 +132,7 @@ def control(told: Judged) -> str:
 def boards(run: Run, told: Judged) -> None:
     """Each model alone, and what each component adds."""
     left, right = st.columns(2, gap="medium")
-    label = f"{METRICS['ndcg'].label}@{told.k}"
+    label = label_of("ndcg", told.k)
     formula = METRICS["ndcg"].formula
     with left:
         st.subheader(plain("overview.board"), anchor=False)

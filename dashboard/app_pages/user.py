@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import beside, charts, reactions, runs, shared, state, state_explain, tables
+from dashboard import beside, charts, light, reactions, runs, shared, state, state_explain, tables
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core import browse
@@ -109,14 +109,17 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList)
             state.write_url(state.link(now))
             st.info(t("list.none"), icon=":material/block:")
             return
-        st.markdown(lead(now, found))
-        if not beside.show(now):
-            table(now, found)
-        st.caption(shared.sureness(now))
-        beside.in_words(now, list(found.frame["item_id"]), list(found.frame["title"]))
-        parts(found)
-        gone(found)
-        shared.folded(plain("command"), "command", "terminal", lambda: command(now))
+        above, below = st.container(gap="small"), st.container(gap="small")
+        with below:  # sent first: the scores, which the reader waits for, are drawn while the table is made
+            parts(now, found)
+            gone(found)
+            shared.folded(plain("command"), "command", "terminal", lambda: command(now))
+        with above:
+            st.markdown(lead(now, found))
+            if not beside.show(now):
+                table(now, found)
+            st.caption(shared.sureness(now))
+            beside.in_words(now, list(found.frame["item_id"]), list(found.frame["title"]))
 
 
 def command(now: Choice) -> None:
@@ -174,7 +177,7 @@ def gone(found: UserList) -> None:
     st.dataframe(found.left, width=400, **view)
 
 
-def parts(found: UserList) -> None:
+def parts(now: Choice, found: UserList) -> None:
     """The stacked bars at full size, what they say, how they are made, and the same as a table."""
     frame, k = found.frame, len(found.frame)
     st.subheader(plain("parts"), anchor=False)
@@ -183,8 +186,9 @@ def parts(found: UserList) -> None:
     else:
         values = {"lead": found.lead, "n_lead": found.n_lead, "lead_mean": found.lead_mean, "mean_above": found.mean_above}
         st.markdown(t("parts.lead", k=k, **values))
-    figure = charts.parts_chart(frame, axis=plain("parts.axis"), total=plain("parts.sum"), missing=plain("missing"))
-    st.plotly_chart(figure, config={"displayModeBar": False}, key="parts", alt=plain("parts"))
+    words = {"axis": plain("parts.axis"), "total": plain("parts.sum"), "missing": plain("missing"), "alt": plain("parts")}
+    links = state_explain.addresses(now, frame["item_id"])
+    st.html(light.bars(frame, links=links, asks=lambda title: plain("parts.asks", title=title), **words))
     counts = {"k": k, "n": found.n_candidates, "hidden": found.n_hidden, "gap": found.gap}
     missing = " " + t("parts.missing", n=found.n_missing) if found.n_missing else ""
     st.caption(plain("parts.caption", base=tables.bases(frame), **counts) + missing)

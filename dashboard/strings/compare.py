@@ -73,7 +73,7 @@ ZH = {
     "compare.no.data": "{a} 与 {b} 用的数据不同：两者的数字不能相比。",
     "compare.no.report": "两次训练并非都已测试，数字无法配对。补测命令：",
     "compare.no.split": "{a} 与 {b} 评判的测试喜欢不同。用同一划分和种子训练，才能按用户配对。",
-    "compare.no.hide": "{a} 与 {b} 的报告在列表中隐藏的物品不同，数字无法配对。",
+    "compare.no.hide": "{a} 与 {b} 的报告在列表中隐藏的条目不同，数字无法配对。",
     "compare.no.k": "{a} 与 {b} 的报告列表长度不同。请用同一个 K 评测。",
     "compare.no.users": "{a} 与 {b} 的报告评判的用户不同，数字无法配对。",
     "compare.says.better": "在两者都测试过的 {n:,} 位用户上，**{b} 的 NDCG@{k} 优于 {a}**。",

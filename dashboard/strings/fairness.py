@@ -111,24 +111,24 @@ EN = {
 }
 ZH = {
     "fair.title": "它服务了谁，又掩盖了什么？",
-    "fair.lead": "**目录中 {hidden:.0%} 的物品不在任何人的前 {k} 名列表里**。最受欢迎的 {head:,} 个物品占去全部位置的 **"
-    "{share:.1%}**；{cold:,} 个物品还没有人喜欢过。共 {n:,} 位用户。",
+    "fair.lead": "**目录中 {hidden:.0%} 的条目不在任何人的前 {k} 名列表里**。最受欢迎的 {head:,} 个条目占去全部位置的 **"
+    "{share:.1%}**；{cold:,} 个条目还没有人喜欢过。共 {n:,} 位用户。",
     "fair.user": "用户 {user}",
     "fair.value": "取值",
     "fair.no_value": "（无）",
     "fair.from": "从",
     "fair.to": "到",
-    "fair.no_attributes": "该运行的目录没有类型之类的属性，这里无从比较。请为物品加上一列属性后重新训练。",
+    "fair.no_attributes": "该运行的目录没有类型之类的属性，这里无从比较。请为条目加上一列属性后重新训练。",
     "fair.tail": "长尾",
-    "fair.tail.says": "最受欢迎的 {part:.0%} 物品占训练喜欢数的 **{likes:.0%}**，占列表位置的 **{lists:.0%}**。",
+    "fair.tail.says": "最受欢迎的 {part:.0%} 条目占训练喜欢数的 **{likes:.0%}**，占列表位置的 **{lists:.0%}**。",
     "fair.tail.likes": "训练中的喜欢",
     "fair.tail.lists": "列表位置",
     "fair.tail.even": "完全均匀",
     "fair.tail.x": "目录占比（从最少喜欢的开始）",
     "fair.tail.y": "累计占比",
     "fair.tail.alt": "训练喜欢与列表位置的洛伦兹曲线；下方表格是同样的数字",
-    "fair.tail.caption": "洛伦兹曲线，物品按训练喜欢数排序；n = {items:,} 个物品，{users:,} 位用户的列表。基尼系数（1 减去曲线"
-    "下面积的两倍）：喜欢 **{gini_likes:.3f}**，位置 **{gini:.3f}**（各按自身排序）。位置向受欢迎物品的集中度：**"
+    "fair.tail.caption": "洛伦兹曲线，条目按训练喜欢数排序；n = {items:,} 个条目，{users:,} 位用户的列表。基尼系数（1 减去曲线"
+    "下面积的两倍）：喜欢 **{gini_likes:.3f}**，位置 **{gini:.3f}**（各按自身排序）。位置向受欢迎条目的集中度：**"
     "{concentration:.3f}**（Kakwani 1977；越接近基尼系数，说明被展示的越是最受欢迎的）。",
     "fair.tail.table": "曲线数据表",
     "fair.lift": "流行度提升",
@@ -165,14 +165,14 @@ ZH = {
     "fair.exposure.plain": "{value} 占 **{share:.0%}** 的位置。",
     "fair.exposure.x": "占比",
     "fair.exposure.alt": "目录、历史与列表中占比的条形图；下方表格是同样的数字",
-    "fair.exposure.caption": "分别是 {items:,} 个物品、全部训练喜欢、{users:,} 位用户列表全部位置中的占比；有 g 个取值的物品给"
+    "fair.exposure.caption": "分别是 {items:,} 个条目、全部训练喜欢、{users:,} 位用户列表全部位置中的占比；有 g 个取值的条目给"
     "每个 1/g。显示 {all} 个取值中最大的 {shown} 个；倍数只看占喜欢数 1% 以上的取值。",
-    "fair.exposure.caption.fame": "分别是 {items:,} 个物品、全部训练喜欢、{users:,} 位用户列表全部位置中的占比。头部：合占喜欢"
-    "数 80% 的最少物品。从未被喜欢：指训练中。共 {all} 组，显示 {shown} 组。",
+    "fair.exposure.caption.fame": "分别是 {items:,} 个条目、全部训练喜欢、{users:,} 位用户列表全部位置中的占比。头部：合占喜欢"
+    "数 80% 的最少条目。从未被喜欢：指训练中。共 {all} 组，显示 {shown} 组。",
     "fair.exposure.table": "全部取值的数据表",
     "fair.catalogue": "目录",
     "fair.ratio": "列表 / 历史",
-    "fair.items": "物品数",
+    "fair.items": "条目数",
     "fair.fame": "受欢迎程度",
     "fair.fame.head": "头部",
     "fair.fame.tail": "尾部",

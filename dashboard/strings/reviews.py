@@ -81,8 +81,8 @@ EN = {
 ZH: dict[str, str] = {
     "page.reviews": "评审",
     "read_only": "此仪表盘以只读方式启动：这里无法保存任何内容。",
-    "react.like": "用户喜欢：该物品并入生成列表所用的历史，并从列表中隐藏。",
-    "react.dislike": "用户不喜欢：该物品被隐藏，并从历史中移除。",
+    "react.like": "用户喜欢：该条目并入生成列表所用的历史，并从列表中隐藏。",
+    "react.dislike": "用户不喜欢：该条目被隐藏，并从历史中移除。",
     "react.count": "**有 {n} 条反馈在此生效**：喜欢 {like} 条，不喜欢 {dislike} 条。",
     "react.count.one": "**有 1 条反馈在此生效**：喜欢 {like} 条，不喜欢 {dislike} 条。",
     "react.undo": "全部撤销",
@@ -91,7 +91,7 @@ ZH: dict[str, str] = {
     "react.like.of": "喜欢 {title}",
     "react.dislike.of": "不喜欢 {title}",
     "react.more": "另有 {n:,} 条更早的反馈未列出；*全部撤销* 也会撤销它们。",
-    "react.says": "喜欢的物品立即作为最新的历史读入，无需训练；有反馈的物品会被隐藏。"
+    "react.says": "喜欢的条目立即作为最新的历史读入，无需训练；有反馈的条目会被隐藏。"
     "所有会话都能看到；`whyrec recommend` 不读取反馈。",
     "react.failed": "无法读取或保存反馈。列表按已知内容显示。原因：",
     "react.read_only": "这里不能标记喜欢或不喜欢：此仪表盘以只读方式启动。",
@@ -116,11 +116,11 @@ ZH: dict[str, str] = {
     "reviews.title": "评审人怎么说，接下来该看什么？",
     "reviews.empty": "还没有评价。请从下面的队列中选一项：每个解释的末尾都可以评价它是否合理。",
     "reviews.nothing": "没有符合筛选条件的评价。请选择 *全部*，或清空搜索。",
-    "reviews.gone": "该评价所属的运行 {name}，或其中的用户或物品，已不在这里。",
+    "reviews.gone": "该评价所属的运行 {name}，或其中的用户或条目，已不在这里。",
     "reviews.note": "链接中的筛选条件无法全部使用（{value}）：这里没有这样的运行、评价或评审人。对应条件改为显示全部评价。",
     "reviews.all": "全部",
     "reviews.find": "搜索",
-    "reviews.find.hint": "用户、物品、标题或备注",
+    "reviews.find.hint": "用户、条目、标题或备注",
     "reviews.n": "评价数",
     "reviews.sense": "认为合理的比例",
     "reviews.share": "{share:.0%}（{low:.0%} 至 {high:.0%}）",

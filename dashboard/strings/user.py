@@ -74,6 +74,7 @@ EN = {
     "parts.missing": "{n:,} parts are not available (the component cannot score the item) and count as nothing.",
     "parts.axis": "log-odds above (right) or below (left) the base",
     "parts.sum": "logit",
+    "parts.asks": "Why {title}?",
     "parts.table": "The same as a table",
 }
 ZH = {
@@ -145,5 +146,6 @@ ZH = {
     "parts.missing": "有 {n:,} 个分量不可用（组件无法为该条目打分），按零计。",
     "parts.axis": "高于（右）或低于（左）基准的对数几率",
     "parts.sum": "logit",
+    "parts.asks": "为什么推荐 {title}？",
     "parts.table": "以表格显示",
 }
