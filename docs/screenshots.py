@@ -33,12 +33,10 @@ def shoot(browser, url: str, name: str, user: str, scheme: str) -> None:
     page.goto(f"{url}/{'' if name == 'user' else name}?user={user}")
     page.locator("[data-testid=stMain] h1").first.wait_for()
     page.locator(READY).wait_for()
-    button = page.get_by_role("button", name=PRESS.get(name, "-"))
-    if name in PRESS and button.count():
-        button.first.click()
-        page.wait_for_timeout(500)
+    if name in PRESS:
+        page.get_by_role("button", name=PRESS[name]).click()  # waits until it is there
+        page.locator("[data-testid=stPlotlyChart] .main-svg").first.wait_for()
         page.locator(READY).wait_for()
-        page.locator("[data-testid=stMain] [data-testid=stSpinner]").first.wait_for(state="detached")
     page.wait_for_function("document.querySelectorAll('[data-testid=stSkeleton]').length === 0")  # code that a page loads late
     page.locator("[data-testid=stMain]").evaluate("main => main.scrollTo(0, 0)")
     page.wait_for_timeout(2000)  # fonts, canvases and fading
