@@ -74,7 +74,7 @@ def about(now: Choice, wanted: Wanted) -> str:
     if wanted.kind == "learned" and not now.moved:
         return t("beside.about.learned")
     if wanted.kind == "rerank":
-        return t("beside.about.rerank", formula=rerank.get(wanted.name).formula)
+        return t("beside.about.rerank", formula=plain(f"reranker.{rerank.get(wanted.name).name}.formula"))
     if wanted.kind == "run":
         h = runs.headline(runs.open_run(runs.run_paths()[wanted.name]))
         return t("beside.about.run") + " " + t(f"run.{h.part}", k=h.k, mean=h.mean, half=h.half, n=h.n)

@@ -8,13 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import overview_charts, runs, shared, state, state_compare, state_overview
-from dashboard.lab_tables import named, number, signed
+from dashboard.lab_tables import formula, named, number, signed
 from dashboard.state import Choice
 from dashboard.strings import code, plain, t
 from recsys_core import side_by_side
 from recsys_core.differences import verdicts
 from recsys_core.errors import UserError
-from recsys_core.metrics import METRICS
 from recsys_core.overview import Judged
 from recsys_core.run import Run
 from recsys_core.side_by_side import Churn
@@ -103,7 +102,7 @@ def differences(a: Run, b: Run, pair: pd.DataFrame, k: int) -> None:
     shared.chart(
         overview_charts.whiskers(view, axis=axis, paint={}, zero=True), "compare pairs", plain("overview.alt", axis=axis)
     )
-    st.caption(t("compare.caption", n=int(row["n"]), formula=METRICS["ndcg"].formula))
+    st.caption(t("compare.caption", n=int(row["n"]), formula=formula("ndcg")))
 
 
 def interval(row: pd.Series) -> str:

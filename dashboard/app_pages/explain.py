@@ -18,7 +18,7 @@ from recsys_core.explain.counterfactual import Counterfactual
 from recsys_core.explain.explainers import named
 from recsys_core.explain.game import Explanation
 from recsys_core.explain.pair import Pair, Why
-from recsys_core.explain.why_not import WhyNot, why_not
+from recsys_core.explain.why_not import BASE, WhyNot, why_not
 from recsys_core.run import Run
 
 STILL = {"displayModeBar": False}
@@ -94,7 +94,11 @@ def answer(now: Choice, why: Why) -> None:
     lines = {"below": t("why.below", n=why.rank - 1), "hidden": t("why.hidden", rank=why.shown_rank)}
     if why.state in lines:
         edge = {"place": why.edge_rank, "edge": why.edge}
-        held = t("why.level", **edge) if why.held is None else t("why.held", name=why.held[0], value=why.held[1], **edge)
+        if why.held is None:
+            held = t("why.level", **edge)
+        else:
+            name, value = why.held
+            held = t("why.held", name=plain("explain.base") if name == BASE else name, value=value, **edge)
         st.markdown(joined(lines[why.state], held if why.edge_rank else ""))
     with st.container(key="sentence"):
         st.text(why.sentence)  # titles are in it: plain text
@@ -226,7 +230,7 @@ def asking(now: Choice, why: Why, question: str, able: dict[str, str]) -> Explan
         what = state_explain.about(now, why.item, question, method, budget)
         label = plain("why.ask.words" if question == "words" else "why.ask.method")
         st.button(label, icon=":material/play_arrow:", key=f"ask {question}", on_click=state_explain.ask, args=(question, what))
-    if lacking := "; ".join(f"{name}: {reason}" for name, reason in able.items() if reason):
+    if lacking := plain("why.apart").join(plain("why.lacks", name=name, reason=why_unable(reason)) for name, reason in able.items() if reason):
         st.caption(plain("why.unable", reasons=lacking))
     if not state_explain.asked(question, what):
         return None
@@ -238,6 +242,11 @@ def asking(now: Choice, why: Why, question: str, able: dict[str, str]) -> Explan
     except UserError as error:
         failed(error)
         return None
+
+
+def why_unable(reason: str) -> str:
+    """What the core says of a method, in the reader's language."""
+    return told.reason(reason, strings.language())
 
 
 def failed(error: UserError) -> None:
@@ -252,7 +261,8 @@ def words(now: Choice, why: Why) -> None:
     try:
         able = pairs.methods(why.about, "words")
     except UserError as error:
-        st.text(str(error))
+        st.caption(t("why.words.none"))
+        st.code(str(error), language=None, wrap_lines=True)
         return
     st.caption(t("why.words.says"))
     found = asking(now, why, "words", able)
@@ -287,7 +297,7 @@ def sampled(now: Choice, why: Why) -> None:
         trusted(found)
     with left:
         if able["exact"]:
-            st.caption(t("why.other.inexact", reason=able["exact"]))
+            st.caption(t("why.other.inexact", reason=why_unable(able["exact"])))
             return
         st.markdown(f"**{plain('why.other.first')}**")
         st.plotly_chart(charts.bars(why.history, 10), config=STILL, key="exact", alt=plain("why.other.first"))

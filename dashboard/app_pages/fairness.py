@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import fairness_charts, fairness_tables, lab_tables, shared, state, state_fairness, state_lab
+from dashboard.lab_tables import formula
 from dashboard.state import Choice
 from dashboard.strings import code, plain, t
 from recsys_core import differences, fairness
 from recsys_core.analytics import Analytics, Measured
-from recsys_core.metrics import METRICS
 from recsys_core.run import Run
 
 TILES = ("coverage", "gini", "long_tail_share", "popularity_lift", "calibration_kl")
@@ -93,7 +93,7 @@ def popularity(now: Choice, found: Measured) -> None:
     mine = None if row is None else float(values[row])
     figure = fairness_charts.lift_chart(bins, words, mean=more.mean, mine=mine)
     st.plotly_chart(figure, key="fair lift", config=PLOT, alt=plain("fair.lift.alt"))
-    st.caption(plain("fair.lift.caption", formula=code(METRICS["popularity_lift"].formula), n=more.n))
+    st.caption(plain("fair.lift.caption", formula=code(formula("popularity_lift")), n=more.n))
     number = st.column_config.NumberColumn
     heads = {"low": number(plain("fair.from"), format="percent"), "high": number(plain("fair.to"), format="percent")}
     heads["n"] = number(plain("fair.lift.y"))
@@ -127,7 +127,7 @@ def calibration(now: Choice, found: Measured) -> None:
     st.plotly_chart(figure, key="fair mix", config=PLOT, alt=plain("fair.mix.alt"))
     n = len(found.items) if row is None else 1
     shown = {"shown": min(len(mix), fairness_charts.ROWS), "all": len(mix)}
-    st.caption(plain("fair.mix.caption", formula=code(METRICS["calibration_kl"].formula), n=n, **shown))
+    st.caption(plain("fair.mix.caption", formula=code(formula("calibration_kl")), n=n, **shown))
     number = st.column_config.NumberColumn
     columns = {"value": st.column_config.TextColumn(plain("fair.value"))}
     columns |= {c: number(plain(f"fair.mix.{c}"), format="percent") for c in ("history", "lists")}
@@ -191,7 +191,7 @@ def groups(now: Choice, found: Measured) -> None:
         figure = fairness_charts.groups_chart(large, shown, words, percent=metric == "popularity_lift")
         st.plotly_chart(figure, key="fair groups", config=PLOT, alt=plain("fair.groups.alt", metric=names[metric]))
     pairs = 1 if gap is None else gap.pairs
-    st.caption(plain("fair.groups.caption", formula=code(METRICS[metric].formula), smallest=fairness.SMALLEST, pairs=pairs))
+    st.caption(plain("fair.groups.caption", formula=code(formula(metric)), smallest=fairness.SMALLEST, pairs=pairs))
     if by == fairness.KNOWN:
         st.caption(t("fair.groups.known", few=fairness.COLD))
     view = fairness_tables.groups_view(table, by, names)

@@ -6,10 +6,11 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import faithfulness_charts, overview_charts, shared, state, state_faithfulness
-from dashboard.strings import plain, t
+from dashboard.strings import language, plain, t
 from recsys_core.explain import faithfulness
 from recsys_core.explain.explainers import FLOORS
 from recsys_core.explain.faithfulness import COSTS, HIGHER, MEASURES, Scoreboard
+from recsys_core.explain.told import reason
 from recsys_core.run import Run
 
 UNITS = {"seconds": 1000.0}  # shown as milliseconds
@@ -77,7 +78,7 @@ def verdict(board: Scoreboard) -> None:
     with st.expander(plain("faith.checks"), icon=":material/checklist:"):
         words = {True: plain("faith.check.yes"), False: plain("faith.check.no")}
         view = pd.DataFrame(
-            {plain("faith.check"): [says for says, _ in checks], plain("faith.holds"): [words[g] for _, g in checks]}
+            {plain("faith.check"): [reason(says, language()) for says, _ in checks], plain("faith.holds"): [words[g] for _, g in checks]}
         )
         shared.table(view, "faith checks")
         st.caption(t("faith.verdict.caption"))
@@ -148,17 +149,18 @@ def table(run: Run, board: Scoreboard) -> None:
         .reset_index()
         .rename(columns={"method": plain("faith.column.method"), "stability": plain("faith.stability")})
     )
-    view = view.rename(columns={"evaluations": plain("faith.evaluations")})
+    times = {"ms": plain("faith.seconds"), "cpu ms": plain("faith.cpu")}
+    view = view.rename(columns=times | {"evaluations": plain("faith.evaluations")})
     number = st.column_config.NumberColumn
     columns: dict[str, object] = {view.columns[0]: st.column_config.TextColumn(width=150)}
-    columns |= {c: number(format="%.1f" if "ms" in c or c == plain("faith.evaluations") else "%.3f") for c in view.columns[1:]}
+    columns |= {c: number(format="%.1f" if c in (*times.values(), plain("faith.evaluations")) else "%.3f") for c in view.columns[1:]}
     shared.table(view, "faith table", columns)
     shared.download(view, f"{run.path.name}-scoreboard", "faith table")
     st.caption(t("faith.table.caption"))
     if board.aside:
         with st.expander(plain("faith.aside", n=len(board.aside)), icon=":material/person_off:"):
             heads = [plain("faith.column.method"), plain("faith.aside.why")]
-            shared.table(pd.DataFrame(list(board.aside.items()), columns=heads), "faith aside")
+            shared.table(pd.DataFrame([(n, reason(why, language())) for n, why in board.aside.items()], columns=heads), "faith aside")
 
 
 page(state.current_run())

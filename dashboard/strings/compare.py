@@ -64,14 +64,14 @@ EN = {
     "compare.open": "open",
 }
 ZH = {
-    "compare.title": "另一次训练与 {a} 有何不同？",
+    "compare.title": "另一个运行与 {a} 有何不同？",
     "compare.with": "对比对象",
-    "compare.gone": "链接要对比的训练 {name} 不在这里，改为与 {used} 对比。",
-    "compare.alone": "这里只有一次训练，无从对比。改动一个设置再训练一次（例如去掉权重最小的组件），然后重新加载此页：",
-    "compare.failed": "无法打开另一次训练，请在上方另选一个。原因：",
+    "compare.gone": "链接要对比的运行 {name} 不在这里，改为与 {used} 对比。",
+    "compare.alone": "这里只有一个运行，无从对比。改动一个设置再训练一次（例如去掉权重最小的组件），然后重新加载此页：",
+    "compare.failed": "无法打开另一个运行，请在上方另选一个。原因：",
     "compare.broken": "无法读取 {name} 已保存的报告。原因：",
     "compare.no.data": "{a} 与 {b} 用的数据不同：两者的数字不能相比。",
-    "compare.no.report": "两次训练并非都已测试，数字无法配对。补测命令：",
+    "compare.no.report": "两个运行并非都已测试，数字无法配对。补测命令：",
     "compare.no.split": "{a} 与 {b} 评判的测试喜欢不同。用同一划分和种子训练，才能按用户配对。",
     "compare.no.hide": "{a} 与 {b} 的报告在列表中隐藏的条目不同，数字无法配对。",
     "compare.no.k": "{a} 与 {b} 的报告列表长度不同。请用同一个 K 评测。",
@@ -107,14 +107,14 @@ ZH = {
     "compare.weights.axis": "每个标准差的对数几率",
     "compare.weights.caption": "由验证集的喜欢学得；各按该组件自身分数的标准差计。",
     "compare.lists": "列表相差多远",
-    "compare.lists.data": "两次训练的数据不同，列表无法对比。",
+    "compare.lists.data": "两个运行的数据不同，列表无法对比。",
     "compare.lists.ask": "随机抽取至多 {users:,} 位用户，比较两个最终模型的 {k} 项列表；{seconds:.0f} 秒后停止。",
     "compare.lists.go": "对比列表",
-    "compare.lists.nobody": "没有用户在两次训练中都有历史。",
-    "compare.lists.says": "**{n:,} 个列表中有 {share:.0%} 不同。** {k} 项中平均有 {kept:.0%} 两边都有；排名偏置重叠为 {rbo:.2f}"
+    "compare.lists.nobody": "没有用户在两个运行中都有历史。",
+    "compare.lists.says": "**{n:,} 个列表中有 {share:.0%} 不同。** {k} 项中平均有 {kept:.0%} 两边都有；排名偏置重叠度为 {rbo:.2f}"
     "（1 为完全相同）。",
     "compare.lists.cut": "时间已到，只比较了 {asked:,} 位用户中的 {n:,} 位。",
-    "compare.lists.caption": "每根柱宽 0.05，n = {n:,} 位用户。排名偏置重叠：Webber, Moffat & Zobel 2010，式 30，p = 0.9。表中"
+    "compare.lists.caption": "每根柱宽 0.05，n = {n:,} 位用户。排名偏置重叠度：Webber、Moffat 与 Zobel 2010，式 30，p = 0.9。表中"
     "是列表差别最大的用户。",
     "compare.rbo": "排名偏置重叠",
     "compare.kept": "保留",

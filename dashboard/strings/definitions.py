@@ -54,7 +54,7 @@ ZH = {
     "define.rerankers": "重排方法",
     "define.rerankers.about": "混合实验室可以为之让出分数的目标。强度从 0（列表不变）到 1。",
     "define.conventions": "约定",
-    "define.conventions.about": "计算数字时隐藏什么、什么算相关、并列如何处理。每次训练的卡片写明自己采用的约定。",
+    "define.conventions.about": "计算数字时隐藏什么、什么算相关、并列如何处理。每个运行的卡片写明自己采用的约定。",
     "define.column.name": "名称",
     "define.column.label": "显示为",
     "define.column.about": "含义",

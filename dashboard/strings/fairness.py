@@ -140,7 +140,7 @@ ZH = {
     "fair.lift.same": "相同",
     "fair.lift.mean": "均值",
     "fair.lift.alt": "各用户流行度提升的直方图；下方表格是同样的数字",
-    "fair.lift.caption": "{formula}，按用户计算，counts 为训练喜欢数；+100% 表示热门一倍。n = {n:,} 位用户；最后一根柱子也包含"
+    "fair.lift.caption": "{formula}，按用户计算，计数为训练集中的喜欢数；+100% 表示热门一倍。n = {n:,} 位用户；最后一根柱子也包含"
     "第 99 百分位以上的用户。",
     "fair.lift.table": "柱形数据表",
     "fair.mix": "列表保留了口味吗？",

@@ -26,6 +26,8 @@ EN = {
     "tile.lower": "lower is better",
     "tile.neither": "neither end is better",
     "tile.unbounded": "no bound",
+    "tile.no_interval": "No interval: a bootstrap draw leaves out a third of the lists, and of a union or a concentration that is "
+    "another figure.",
     "tile.missing": "Not available: this run has no attributes or text vectors of its items.",
     "lab.table": "All metrics as a table",
     "lab.download": "Download metrics (CSV)",
@@ -137,6 +139,7 @@ ZH = {
     "tile.lower": "越低越好",
     "tile.neither": "两端没有优劣之分",
     "tile.unbounded": "无界",
+    "tile.no_interval": "没有区间：每次自助抽样会漏掉三分之一的列表，而并集或集中度在较少的列表上是另一个数。",
     "tile.missing": "不可用：此运行没有条目的属性或文本向量。",
     "lab.table": "以表格显示所有指标",
     "lab.download": "下载指标（CSV）",
@@ -212,13 +215,13 @@ ZH = {
     "movers.gain": "受益最多",
     "movers.lose": "受损最多",
     "movers.nobody": "没有。",
-    "movers.caption": "单个用户的变化只是几次命中或错失：可以作为例子来看，不能作为证据。排名偏置重叠："
-    "Webber, Moffat & Zobel 2010，p = 0.9。",
+    "movers.caption": "单个用户的变化只是几次命中或错失：可以作为例子来看，不能作为证据。排名偏置重叠度："
+    "Webber、Moffat 与 Zobel 2010，p = 0.9。",
     "column.user": "用户",
     "column.before": "学得",
     "column.after": "现在",
     "column.rbo": "重叠",
-    "column.rbo.help": "两个列表的排名偏置重叠：1 表示相同。",
+    "column.rbo.help": "两个列表的排名偏置重叠度：1 表示相同。",
     "column.open": "打开",
     "column.open.help": "在新标签页中打开此用户的“用户”页面。",
 }

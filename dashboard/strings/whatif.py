@@ -184,7 +184,7 @@ ZH = {
     "whatif.item.read": "还没有人接触过它，因此只有 {names} 能为它评分。",
     "whatif.item.link": "您写的内容只留在此处，不会进入链接。",
     "whatif.audience": "它会进入谁的前 {k} 名",
-    "whatif.item.blind": "此次训练没有能为无人接触过的条目评分的组件。请训练一个包含 `bert` 或 `cold` 的模型：",
+    "whatif.item.blind": "此运行没有能为无人接触过的条目评分的组件。请训练一个包含 `bert` 或 `cold` 的模型：",
     "whatif.item.start": "请在左侧填写标题或文本，或填入示例。",
     "whatif.item.busy": "正在读取文本并为所有用户评分。第一次需要几秒钟。",
     "whatif.item.failed": "无法为此条目评分。原因：",
