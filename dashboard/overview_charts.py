@@ -9,10 +9,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts import AXIS, colours
+from dashboard.charts import AXIS, HERE, OTHER, colours
 
-HYBRID = "#C8385A"  # no component's colour; reads on white and on black
-OTHER = "#5B7FA6"  # marks that are no component
 GRID = "rgba(138,143,152,.25)"
 
 
@@ -57,7 +55,7 @@ def whiskers(frame: pd.DataFrame, *, axis: str, paint: Mapping[str, str], zero: 
 
 def model_paint(names: list[str]) -> dict[str, str]:
     """The hybrid in its own colour, each component in the one it has everywhere."""
-    return colours([n for n in names if n != "hybrid"]) | {"hybrid": HYBRID}
+    return colours([n for n in names if n != "hybrid"]) | {"hybrid": HERE}
 
 
 def curves_chart(frame: pd.DataFrame, column: str, *, x: str, y: str) -> go.Figure:

@@ -152,7 +152,8 @@ def of_pair(
     split = leaves.rename(columns=LEVELS)[[*LEVELS.values(), "contribution"]]
     extra = [(plain("report.tree"), plain("report.tree.says"), split)]
     asked = "report.title.listed" if first.rank > 0 else "report.title.not"
-    extra += [(name[:1].upper() + name[1:], told, tables.parts_beside(frame)) for name, (told, frame) in changes.items() if len(frame)]
+    shown = {name: (told, tables.parts_beside(frame)) for name, (told, frame) in changes.items()}
+    extra += [(name[:1].upper() + name[1:], told, frame) for name, (told, frame) in shown.items() if len(frame)]
     return {
         "explanations": [replace(charts.worded(e), user=first.user, item=first.item, title=first.title) for e in explanations],
         "title": plain(asked, title=first.title, user=first.user, rank=first.rank),
@@ -238,7 +239,8 @@ def trust_words(e: Explanation) -> list[str]:
         largest = max(float(v) for v in e.standard_error if math.isfinite(v))
         words.append(plain("report.error", error=charts.small(largest, charts.digits(e))))
     words.append(plain("report.evaluations", n=e.evaluations))
-    words += [plain("report.seconds", seconds=e.seconds), plain("report.seed", seed=e.seed), *(reason(note, language()) for note in e.notes)]
+    words += [plain("report.seconds", seconds=e.seconds), plain("report.seed", seed=e.seed)]
+    words += [reason(note, language()) for note in e.notes]
     words += [plain("report.cached")] if e.cached else []
     return words
 

@@ -20,7 +20,6 @@ from recsys_core.new_item import Arrival, Audience, NewItem
 from recsys_core.run import Run
 
 TOP = 20  # users that are named
-STILL = {"displayModeBar": False}
 
 
 def form(run: Run) -> None:
@@ -122,7 +121,7 @@ def parts(now: Choice, frame: tables.Frame) -> None:
         title=[plain("whatif.item.row", user=user) for user in shown["user_id"]]
     )
     figure = charts.parts_chart(shown, axis=plain("parts.axis"), total=plain("parts.sum"), missing=plain("missing"))
-    st.plotly_chart(figure, config=STILL, key="whatif parts", alt=plain("parts"))
+    shared.chart(figure, "whatif parts", plain("parts"))
     st.caption(t("whatif.item.parts.caption", base=float(frame["base"].iloc[0]) if len(frame) else float("nan"), n=len(frame)))
     with st.expander(plain("parts.table"), icon=":material/table:"):
         number = st.column_config.NumberColumn
@@ -130,6 +129,7 @@ def parts(now: Choice, frame: tables.Frame) -> None:
         columns |= {"base": number(plain("column.base"), format="%.2f", width=70)}
         columns |= {f"part_{name}": number(name, format="%+.2f", width=80) for name in charts.components(frame)}
         table(frame, columns | {"logit": number(plain("column.logit"), format="%.2f", width=70)}, 10)
+        shared.download(frame, tables.file_name("parts", now.run.path.name), "whatif parts")
 
 
 def one(now: Choice, arrival: Arrival, found: Audience, frame: tables.Frame) -> None:
@@ -155,7 +155,7 @@ def explained(title: str, found: Explanation, key: str) -> None:
     st.markdown(f"**{title}**")
     st.text(report.answer_line(found))
     figure = why.waterfall(found) if key == "components" else why.bars(found, 10)
-    st.plotly_chart(figure, config=STILL, key=f"whatif {key}", alt=title)
+    shared.chart(figure, f"whatif {key}", title)
     st.caption(report.sum_line(found, key == "past"))
     with st.expander(plain("why.table"), icon=":material/table:"):
         view, number = tables.credit_view(found), st.column_config.NumberColumn

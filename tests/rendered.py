@@ -16,12 +16,9 @@ from streamlit.testing.v1.element_tree import Block
 
 CODE = ("code", "json", "exception")  # commands, files, and what the core says of an error
 # Fields of elements that nobody reads: names for the program, and values that widgets hold.
-SILENT = {
-    "id", "form_id", "element_id", "user_key", "icon", "url", "data", "default", "type", "format", "color", "page", "page_script_hash",
-    "theme", "config", "heading_type", "query", "selection_mode", "element_type", "language", "file_id", "deferred_file_id", "mime_type", "raw_text", "value",
-}  # fmt: skip
-NOT_READ = {"id", "uirevision", "hovertemplate", "customdata", "meta", "template", "type", "mode", "name"}  # looked at apart
-WORD = re.compile(r"[A-Za-z][A-Za-z'’]+")
+SILENT = """id form_id element_id user_key icon url data default type format color page page_script_hash theme config tag
+heading_type query selection_mode element_type language file_id deferred_file_id mime_type raw_text value"""
+WORD = re.compile(r"[A-Za-z][A-Za-z']+")
 
 
 def elements(block: Block) -> Iterator[Any]:
@@ -47,7 +44,7 @@ def said(app: AppTest) -> Iterator[tuple[str, str]]:
 def strings(proto: Message) -> Iterator[str]:
     """All texts of an element; HTML without its tags, but with what its titles and labels say."""
     for field, value in proto.ListFields():
-        if field.name in SILENT or (field.name == "body" and "<style>" in str(value)):
+        if field.name in SILENT.split() or (field.name == "body" and "<style>" in str(value)):
             continue
         for one in value if field.is_repeated else [value]:
             if isinstance(one, Message):
@@ -129,6 +126,7 @@ def words(text: str, names: re.Pattern[str]) -> list[str]:
 
 HEADS = ("title", "header", "subheader")
 SENTENCES = ("markdown", "text", "info")
+ENDS = re.compile("[.:\u3002\uff1a]")  # of sentences, in both languages
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ class Place:
     def lacks(self) -> list[str]:
         """What is missing of a sentence above, a caption under it, and a table with a download."""
         found = {
-            "a sentence above it": any(one.type in SENTENCES and re.search("[。：:.]", str(one.value)) for one in self.before),
+            "a sentence above it": any(one.type in SENTENCES and ENDS.search(str(one.value)) for one in self.before),
             "a caption under it": any(one.type == "caption" for one in self.after),
             "words for who cannot see it": 'aria-label="' in body_of(self.chart) or bool(getattr(self.chart.proto, "alt", "")),
             "a table of its numbers": any(one.type == "dataframe" for one in self.below),
@@ -221,7 +219,9 @@ def colours(chart: Any) -> set[str]:
 def painted(part: Any) -> Iterator[str]:
     if isinstance(part, dict):
         for key, value in part.items():
-            if key in ("color", "fillcolor", "bgcolor"):
+            if key == "colorscale":
+                yield from (str(colour) for _, colour in value)
+            elif key in ("color", "fillcolor", "bgcolor"):
                 yield from (one for one in ([value] if isinstance(value, str) else value) if isinstance(one, str))
             elif key not in ("hoverlabel", "font", "textfont"):
                 yield from painted(value)

@@ -106,11 +106,6 @@ def drawn(app: AppTest) -> AppTest:
     return press(app, "map.draw")
 
 
-def judged(app: AppTest) -> AppTest:
-    app.session_state[next(k for k in app.session_state.filtered_state if "verdict" in str(k))] = "sense"
-    return ran(app)
-
-
 # Name: page, what the URL asks for (a function of the run where it must know it), and what is done there.
 STATIONS: dict[str, tuple[str, Callable[[Run], dict[str, str]], Callable[[AppTest], AppTest]]] = {
     "overview": ("overview", lambda run: {}, ran),
@@ -136,6 +131,22 @@ STATIONS: dict[str, tuple[str, Callable[[Run], dict[str, str]], Callable[[AppTes
     "reviews": ("reviews", lambda run: {}, ran),
     "data": ("data", lambda run: {}, ran),
     "definitions": ("definitions", lambda run: {}, ran),
+}
+
+# How many charts there are at least; elsewhere none.
+CHARTS = {
+    "overview": 5,
+    "user": 1,
+    "user, weights moved": 1,
+    "explain": 3,
+    "explain, methods": 6,
+    "explain, below": 3,
+    "lab": 1,
+    "fairness": 4,
+    "whatif, a new item": 3,
+    "map": 1,
+    "compare": 3,
+    "faithfulness": 2,
 }
 
 

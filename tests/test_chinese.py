@@ -1,35 +1,38 @@
-"""Page by page in Chinese: no English word is left but names, and whatever is registered has Chinese words."""
+"""Page by page in Chinese: no English word is left but names, whatever is registered has Chinese words, and each chart has a
+sentence above it, a caption, a table of its numbers, a download, and colours of the palette."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import rendered
 import stations
+from conftest import ran
 from streamlit.testing.v1 import AppTest
 
-from recsys_core import scorers
+from dashboard import charts, strings
+from recsys_core import definitions, scorers
 from recsys_core.explain import explainers, questions
 from recsys_core.metrics import METRICS
 from recsys_core.rerank import RERANKERS
 from recsys_core.run import Run
 
+DASHBOARD = Path(charts.__file__).parent
 SEEN: dict[str, AppTest] = {}
-# Names that are the same in every language: of this program, of measures and methods, of formats.
+# Names that are the same in every language: of this program, of measures and methods, of formats and symbols.
 NAMES = """Whyrec English BERT EASE SHAP LIME MMR DPP Shapley Owen Partition Permutation Gram Sentence-BERT t-SNE arXiv
-NDCG MRR MAP AUC KL ECE POS NEG DEL INS CNDCG pos neg del ins cndcg Spearman Holm Evidently
-CSV TSV HTML Markdown JSON Parquet ID MB logit Logit lambda theta shap lime hybrid""".split()
-FORMULA = "log2 log exp min max sum det n_relevant n_items n_users hit_r sum_r sum_i reg".split()
+NDCG MRR MAP AUC KL ECE POS NEG DEL INS CNDCG pos neg del ins cndcg Spearman Holm Bonferroni Evidently
+CSV TSV HTML Markdown JSON Parquet ID MB CPU logit Logit lambda theta shap lime
+log2 log exp min max sum det n_relevant n_items n_users hit_r sum_r sum_i reg"""
 WAYS = (
-    r"--[a-z][a-z-]*",  # options of commands
-    r"age=24|\(APLT\)|Bonferroni",  # an example; a citation's own name for its measure
-    r"\b(?:whyrec \w+|control = true|cold-items|leave-last|hide = \w+|split = [\w-]+)",
-    r"(?:[A-Z][\w-]+(?:、| 与 ))*[A-Z][\w-]+ (?:等人|(?:等 )?\d{4})",  # citations
-    r"[a-z_]+ = (?:'[^']*'|\([^)]*\)|[\w.+-]+)",  # settings with their defaults
+    r"--[a-z][a-z-]*|\bwhyrec \w+",  # commands and their options
+    r"[a-z_]+ = (?:'[^']*'|\([^)]*\)|[\w.+-]+)|\bcold-items|\bage=24",  # settings with their values
+    r"(?:[A-Z][\w-]+(?:\u3001| \u4e0e ))*[A-Z][\w-]+ (?:\u7b49\u4eba|(?:\u7b49 )?\d{4})(?: \(APLT\))?",  # citations
+    r"\uff08(?:relevant|histories|candidates|ties|users|fit)\uff09",  # keys of a card behind their Chinese words
 )
-# Cells of the page Definitions that are keys of what stands beside them in Chinese.
-KEYS = "relevant histories candidates ties users fit".split()
 
 
 @pytest.fixture(scope="session")
@@ -38,40 +41,151 @@ def whole_run(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture
-def come(open_app, whole_run: Run):
-    return lambda name: SEEN[name] if name in SEEN else SEEN.setdefault(name, stations.come(open_app, whole_run, name))
+def come(open_app, whole_run: Run) -> Callable[[str], AppTest]:
+    """The page of a station, opened once."""
+
+    def come_(name: str) -> AppTest:
+        if name not in SEEN:
+            SEEN[name] = stations.come(open_app, whole_run, name)
+        return SEEN[name]
+
+    return come_
+
+
+# Words.
 
 
 def data_of(run: Run) -> set[str]:
-    """Titles, texts and their words, attributes and ids."""
+    """Titles, texts and their words, attributes, ids, and names of runs."""
     catalog, people = run.dataset.catalog.frame, run.dataset.user_table
     cells = [v for table in (catalog, people) for c in table for v in table[c]]
     found = {str(v) for cell in cells for v in (cell if isinstance(cell, list | tuple) else [cell])}
-    words = {w for text in found for w in re.findall(r"[\w'-]+", text)}
-    return found | words | {*catalog, *people, *map(str, run.dataset.users.ids), *map(str, run.dataset.items.ids)}
+    words = {word for text in found for word in re.findall(r"[\w'-]+", text)}
+    ids = {*map(str, run.dataset.users.ids), *map(str, run.dataset.items.ids)}
+    return found | words | ids | {*catalog, *people, run.dataset.name, *(path.name for path in run.path.parent.iterdir())}
 
 
 def known(run: Run) -> re.Pattern[str]:
     registered = [*scorers.names(), *explainers.names(), *questions.names(), *METRICS, *RERANKERS]
-    names = sorted({run.dataset.name, *(f"（{key}）" for key in KEYS), *NAMES, *FORMULA, *registered, *data_of(run), *(p.name for p in run.path.parent.iterdir())} - {""}, key=len)
-    whole = [rf"(?<![A-Za-z]){re.escape(name)}(?![A-Za-z])" for name in reversed(names)]
-    return re.compile("|".join([*WAYS, *whole]))
+    names = sorted({*NAMES.split(), *registered, *data_of(run)} - {""}, key=len, reverse=True)
+    return re.compile("|".join([*WAYS, *(rf"(?<![A-Za-z]){re.escape(name)}(?![A-Za-z])" for name in names)]))
 
 
 @pytest.mark.parametrize("name", stations.STATIONS)
-def test_no_english(come, whole_run: Run, name: str) -> None:
-    names, found = known(whole_run), {}
-    for kind, text in rendered.said(come(name)):
-        if left := rendered.words(text, names):
-            found.setdefault((kind, text[:400]), left)
-    for (kind, text), left in found.items():
-        print("@@", name, "|", kind, "|", " ".join(left)[:200], "|", text)
-    assert not found
+def test_no_english_is_left_but_names(come, whole_run: Run, name: str) -> None:
+    names = known(whole_run)
+    said = {(kind, text[:200]): rendered.words(text, names) for kind, text in rendered.said(come(name))}
+    assert len(said) > 10
+    assert {where: left for where, left in said.items() if left} == {}
+
+
+def test_english_is_found() -> None:
+    names = re.compile("|".join([*WAYS, r"\bease\b"]))
+    good = (
+        "ease \u7684\u5206\u91cf",
+        "Steck 2018",
+        "Zhou \u7b49 2010",
+        "Webber\u3001Moffat \u4e0e Zobel 2010",
+        "decay = 0.0",
+        "--hide",
+    )
+    assert [rendered.words(text, names) for text in good] == [[]] * len(good)
+    assert rendered.words("the easel, 5 of 7", names) == ["the", "easel", "of"]
+    figure = {
+        "layout": {"xaxis": {"title": {"text": "share of items"}}, "annotations": [{"text": "<b>here</b>"}]},
+        "data": [{"x": [1], "y": ["base"], "hovertemplate": "%{x} users<extra></extra>", "name": "learned"}, {"name": "now"}],
+    }
+    assert {*["share", "of", "items", "here", "base", "users", "learned", "now"]} == {
+        word for text in rendered.of_figure(figure) for word in rendered.words(text, names)
+    }
+
+
+KINDS = {
+    "component": scorers.names,
+    "question": questions.names,
+    "explainer": explainers.names,
+    "convention": lambda: list(definitions.conventions()["name"]),
+    "metric": lambda: list(METRICS),
+    "reranker": lambda: list(RERANKERS),
+}
+
+
+def without_words(kind: str, names: list[str], table: dict[str, str]) -> list[str]:
+    """What to add to the table of strings, a line for each name that says nothing in Chinese."""
+    file = "names" if kind in ("metric", "reranker") else "registered"
+    keys = [f"{kind}.{name}.about" for name in names]
+    lacking = [key for key in keys if not re.search("[\u4e00-\u9fff]", table.get(key, ""))]
+    return [f'add "{key}": "..." in Chinese to ZH in dashboard/strings/{file}.py' for key in lacking]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_that_is_registered_has_chinese_words(kind: str) -> None:
+    names = KINDS[kind]()
+    assert names
+    assert without_words(kind, names, strings.TEXT["zh"]) == []
+
+
+def test_a_new_scorer_without_words_is_told_what_to_add() -> None:
+    (line,) = without_words("component", ["ease", "brand_new"], strings.TEXT["zh"])
+    assert "component.brand_new.about" in line
+    assert "strings/registered.py" in line
+
+
+def test_definitions_are_found_by_chinese_and_by_their_own_words(open_app, tmp_path: Path) -> None:
+    app = open_app(tmp_path, "definitions", language="zh")
+
+    def found(query: str) -> set[str]:
+        app.text_input(key="define query").set_value(query)
+        return {name for table in ran(app).dataframe for name in table.value.iloc[:, 0]}
+
+    assert found("\u68af\u5ea6") == {"ig"}
+    assert "ig" in found("Integrated gradients")
+    assert found("Shapley \u95ed\u5f0f\u89e3") == {"exact"}
+
+
+def test_a_component_from_outside_speaks_for_itself(open_app, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = definitions.components().iloc[[0]].assign(name="theirs", about="A model that somebody brought.", source="Theirs 2026.")
+    monkeypatch.setattr(definitions, "components", lambda: row)
+    app = open_app(tmp_path, "definitions", language="zh")
+    table = next(d.value for d in app.dataframe if "theirs" in set(d.value.iloc[:, 0]))
+    assert table["about"].tolist() == ["A model that somebody brought."]
+
+
+# Charts.
 
 
 @pytest.mark.parametrize("name", stations.STATIONS)
 def test_every_chart_is_said_captioned_and_told_as_a_table(come, name: str) -> None:
-    app = come(name)
-    for place in rendered.charts(app.main):
-        print("##", name, place.chart.key, place.lacks(), rendered.colours(place.chart))
-    assert not any(place.lacks() for place in rendered.charts(app.main))
+    found = list(rendered.charts(come(name).main))
+    assert len(found) >= stations.CHARTS.get(name, 0)
+    assert {place.chart.key or "bars": lacks for place in found if (lacks := place.lacks())} == {}
+    for place in found:
+        assert rendered.colours(place.chart) <= charts.PALETTE
+        assert rendered.colours(place.chart)
+
+
+def test_a_chart_alone_is_found() -> None:
+    def script() -> None:
+        import plotly.graph_objects as go
+        import streamlit as st
+
+        st.subheader("Before")
+        st.plotly_chart(go.Figure(go.Bar(x=[1], y=["a"], marker={"color": "#123456"})), key="bare")
+        st.subheader("After")
+        st.markdown("This sentence is of another chart.")
+        st.caption("And so is this caption.")
+
+    (place,) = rendered.charts(AppTest.from_function(script).run().main)
+    assert len(place.lacks()) == 5
+    assert rendered.colours(place.chart) == {"#123456"}
+
+
+def test_colours_are_named_in_one_place() -> None:
+    """Charts take them from `charts`, which has those of the core."""
+    files = [
+        p for p in DASHBOARD.rglob("*.py") if p.stem == "light" or p.stem.endswith("_charts") or p.parent.name == "app_pages"
+    ]
+    assert len(files) > 15
+    hover = "#1F2430", "#FFFFFF"  # ink and paper of what is said on hover
+    left = {p.name: found for p in files if (found := {*re.findall("#[0-9A-Fa-f]{6}", p.read_text("utf-8"))} - {*hover})}
+    assert left == {}

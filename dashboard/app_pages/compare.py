@@ -155,7 +155,8 @@ def weights(a: Run, b: Run) -> None:
     figure = overview_charts.pairs_chart(table, names=(a.path.name, b.path.name), axis=axis)
     shared.chart(figure, "compare weights", plain("overview.alt", axis=axis))
     st.caption(t("compare.weights.caption"))
-    shared.twin(table, f"{a.path.name}-{b.path.name}-weights", "compare weights")
+    view = table.set_axis([plain("compare.component"), a.path.name, b.path.name], axis=1)
+    shared.twin(view, f"{a.path.name}-{b.path.name}-weights", "compare weights")
 
 
 def lists(now: Choice, other: Run) -> None:

@@ -77,9 +77,8 @@ def verdict(board: Scoreboard) -> None:
     show(t("faith.verdict.yes" if passed else "faith.verdict.no", **facts), icon=f":material/{icon}:")
     with st.expander(plain("faith.checks"), icon=":material/checklist:"):
         words = {True: plain("faith.check.yes"), False: plain("faith.check.no")}
-        view = pd.DataFrame(
-            {plain("faith.check"): [reason(says, language()) for says, _ in checks], plain("faith.holds"): [words[g] for _, g in checks]}
-        )
+        told = [reason(says, language()) for says, _ in checks]
+        view = pd.DataFrame({plain("faith.check"): told, plain("faith.holds"): [words[good] for _, good in checks]})
         shared.table(view, "faith checks")
         st.caption(t("faith.verdict.caption"))
 
@@ -153,14 +152,16 @@ def table(run: Run, board: Scoreboard) -> None:
     view = view.rename(columns=times | {"evaluations": plain("faith.evaluations")})
     number = st.column_config.NumberColumn
     columns: dict[str, object] = {view.columns[0]: st.column_config.TextColumn(width=150)}
-    columns |= {c: number(format="%.1f" if c in (*times.values(), plain("faith.evaluations")) else "%.3f") for c in view.columns[1:]}
+    counts = (*times.values(), plain("faith.evaluations"))
+    columns |= {c: number(format="%.1f" if c in counts else "%.3f") for c in view.columns[1:]}
     shared.table(view, "faith table", columns)
     shared.download(view, f"{run.path.name}-scoreboard", "faith table")
     st.caption(t("faith.table.caption"))
     if board.aside:
         with st.expander(plain("faith.aside", n=len(board.aside)), icon=":material/person_off:"):
             heads = [plain("faith.column.method"), plain("faith.aside.why")]
-            shared.table(pd.DataFrame([(n, reason(why, language())) for n, why in board.aside.items()], columns=heads), "faith aside")
+            told = [(name, reason(why, language())) for name, why in board.aside.items()]
+            shared.table(pd.DataFrame(told, columns=heads), "faith aside")
 
 
 page(state.current_run())

@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import overview_charts, shared, state, state_overview
-from dashboard.lab_tables import label as label_of
 from dashboard.lab_tables import formula, number, signed
+from dashboard.lab_tables import label as label_of
 from dashboard.strings import plain, t
 from recsys_core import overview
 from recsys_core.overview import Judged, Lift

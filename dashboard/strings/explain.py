@@ -73,7 +73,7 @@ EN = {
     "why.apart": "; ",
     "why.words.none": "There are no words to ask about; the other parts of the page hold. The reason:",
     "why.unable": "Not among the methods here: {reasons}.",
-    "why.failed": "This could not be answered. The reason:",
+    "why.failed": "This could not be answered; take another method or number of evaluations. The reason:",
     "why.other": "Ask another method",
     "why.other.says": "Methods that sample the model, beside the exact shares. Where the model is linear in the history, a good "
     "one comes near to them; `random` and `popularity` are floors that do not look at the model.",
@@ -189,7 +189,7 @@ ZH = {
     "why.apart": "、",
     "why.words.none": "没有词语可问；本页其他部分不受影响。原因：",
     "why.unable": "不在可选方法之列：{reasons}。",
-    "why.failed": "无法回答。原因：",
+    "why.failed": "无法回答；请换一种方法或评估次数。原因：",
     "why.other": "换一种方法",
     "why.other.says": "通过采样来询问模型的方法，与精确份额并列。当模型对历史是线性的，好的方法会接近精确份额；"
     "`random` 和 `popularity` 不看模型，是最低参照。",

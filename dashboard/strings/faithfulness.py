@@ -16,7 +16,7 @@ EN = {
     "faith.make.says": "Or judge a sample of {users} users here; it is written into the run. With linear components that takes "
     "well under a minute; wider intervals are the price.",
     "faith.make": "Judge {users} users now",
-    "faith.make.failed": "The scoreboard could not be made. The reason:",
+    "faith.make.failed": "The scoreboard could not be made; the command above may still do it. The reason:",
     "faith.verdict.yes": "**Faithful.** All {of} checks hold on the first recommendations of {n:,} users.",
     "faith.verdict.no": "**Not shown to be faithful.** {good} of {of} checks hold on the first recommendations of {n:,} users.",
     "faith.verdict.unknown": "No verdict: it needs 10 users or more ({n:,} are on the board), the methods exact or shap, and the "
@@ -85,7 +85,7 @@ ZH = {
     "faith.none.words": "还没有按词语的评分板。它遮住条目文本中的词，由 BERT 逐一重读，需要几分钟。生成命令：",
     "faith.make.says": "也可以在这里评判 {users} 位用户的样本，结果写入此运行。组件为线性时远不到一分钟；代价是区间更宽。",
     "faith.make": "现在评判 {users} 位用户",
-    "faith.make.failed": "无法生成评分板。原因：",
+    "faith.make.failed": "无法生成评分板；可改用上方的命令。原因：",
     "faith.verdict.yes": "**忠实。** 在 {n:,} 位用户的首个推荐上，{of} 项检查全部通过。",
     "faith.verdict.no": "**未能证明忠实。** 在 {n:,} 位用户的首个推荐上，{of} 项检查通过 {good} 项。",
     "faith.verdict.unknown": "没有结论：至少需要 10 位用户（评分板上有 {n:,} 位）、方法 exact 或 shap，以及底线方法。",

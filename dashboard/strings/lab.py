@@ -26,8 +26,8 @@ EN = {
     "tile.lower": "lower is better",
     "tile.neither": "neither end is better",
     "tile.unbounded": "no bound",
-    "tile.no_interval": "No interval: a bootstrap draw leaves out a third of the lists, and of a union or a concentration that is "
-    "another figure.",
+    "tile.no_interval": "No interval: a bootstrap draw leaves out a third of the lists, and of a union or a concentration that "
+    "is another figure.",
     "tile.missing": "Not available: this run has no attributes or text vectors of its items.",
     "lab.table": "All metrics as a table",
     "lab.download": "Download metrics (CSV)",
@@ -51,8 +51,10 @@ EN = {
     "Where one was missing, {used} is set.",
     "note.apply": "Not everything could be set ({value}): the run has no such component or re-ranker, or its slider ends before. "
     "Those keep what was learned.",
-    "note.preset": "The preset could not be kept: {error}.",
+    "note.preset": "The preset could not be kept; type a name, or delete one first. The reason: {error}.",
     "presets": "Presets",
+    "preset.unnamed": "preset name is empty; type one",
+    "preset.full": "presets: there are {most} already; delete one first",
     "preset": "Preset",
     "preset.name": "Name",
     "preset.hint": "name for these settings",
@@ -72,7 +74,7 @@ EN = {
     "pareto.off": "are not",
     "pareto.caption": "{x}: {x_formula}. {y}: {y_formula}. Means over n = {users:,} users; small steps may be noise, "
     "so look at the intervals after you apply a point. Click a point to choose it.",
-    "pareto.failed": "Nothing to choose: {error}.",
+    "pareto.failed": "Nothing to choose; allow a larger loss. The reason: {error}.",
     "pareto.front": "front",
     "pareto.mix": "mix of weights",
     "pareto.rerank": "re-ranked",
@@ -161,8 +163,10 @@ ZH = {
     "list.not_reranked": "混合实验室中的重排序器不作用于此列表。",
     "note.reranker": "链接中的重排序器无法使用（{value}）：需要已知的名称和 0 到 1 的强度。缺少的一项已设为 {used}。",
     "note.apply": "未能全部设置（{value}）：此运行没有这样的组件或重排序器，或超出了滑块范围。这些保留学得的设置。",
-    "note.preset": "无法保存预设：{error}。",
+    "note.preset": "无法保存预设；请输入名称，或先删除一个。原因：{error}。",
     "presets": "预设",
+    "preset.unnamed": "预设没有名称；请输入一个",
+    "preset.full": "预设已有 {most} 个；请先删除一个",
     "preset": "预设",
     "preset.name": "名称",
     "preset.hint": "为这些设置命名",
@@ -181,7 +185,7 @@ ZH = {
     "pareto.off": "不在前沿上",
     "pareto.caption": "{x}：{x_formula}。{y}：{y_formula}。对 n = {users:,} 位用户取均值；细小的差别可能只是噪声，"
     "因此应用某个点之后请查看区间。点击一个点即可选中它。",
-    "pareto.failed": "没有可选的点：{error}。",
+    "pareto.failed": "没有可选的点；请放宽允许的下降。原因：{error}。",
     "pareto.front": "前沿",
     "pareto.mix": "权重组合",
     "pareto.rerank": "重排序",

@@ -18,6 +18,7 @@ def cited(source: str) -> str:
     """
     return source.replace(" et al.", " 等").replace(" & ", " 与 ")
 
+
 ZH = {f"metric.{name}.source": cited(metric.source) for name, metric in METRICS.items()}
 ZH |= {
     "metric.ndcg": "NDCG",

@@ -18,7 +18,7 @@ EN = {
     "overview.interactions.help": "All events, {likes:,} of them likes.",
     "overview.sparsity": "Sparsity",
     "overview.sparsity.help": "Share of all pairs of a user and an item without an interaction.",
-    "overview.broken": "The stored report cannot be read, so validation figures are shown. The reason:",
+    "overview.broken": "The stored report cannot be read, so validation figures are shown; evaluate again. The reason:",
     "overview.untested": "This run has not been tested. The figures below are of validation, which chose settings and weights, "
     "so they flatter. Test it with:",
     "overview.valid": "Validation, which flatters",
@@ -115,7 +115,7 @@ ZH = {
     "overview.interactions.help": "全部事件，其中 {likes:,} 条为喜欢。",
     "overview.sparsity": "稀疏度",
     "overview.sparsity.help": "没有交互的用户与条目组合所占的比例。",
-    "overview.broken": "无法读取已保存的评测报告，因此显示验证集数字。原因：",
+    "overview.broken": "无法读取已保存的评测报告，因此显示验证集数字；请重新评测。原因：",
     "overview.untested": "此运行尚未测试。下面是验证集数字；设置和权重由验证集选出，因此偏乐观。测试命令：",
     "overview.valid": "验证集（偏乐观）",
     "overview.valid.says": "混合模型和各个单独组件在 {n:,} 位用户上的 NDCG@{k}；尚未测试，所以没有区间。",

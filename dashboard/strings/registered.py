@@ -34,8 +34,8 @@ ZH = {
     "component.user_knn.about": "用户近邻：与这段历史重合最多的人，用他们喜欢的条目投票。",
     "component.user_knn.source": "基于用户、只看喜欢与否的近邻法（Herlocker 等 1999）。对历史不是线性的：余弦要除以历史的长度。",
     "question.attributes.about": "条目的哪些方面带来了分数？参与方是它的属性值，各自带着有此属性的历史条目。",
-    "question.attributes.more": "有几个共同属性值的历史条目，把自己平均分给它们，因此某个值不在时，这一份就从历史中拿掉；没有共同属性的历史条目"
-    "合为一个参与方（“没有共同之处”）。所以归因说明分数经由哪些共同之处而来，并不说明模型读取了该属性。",
+    "question.attributes.more": "有几个共同属性值的历史条目，把自己平均分给它们，因此某个值不在时，这一份就从历史中拿掉；没有"
+    "共同属性的历史条目合为一个参与方（“没有共同之处”）。所以归因说明分数经由哪些共同之处而来，并不说明模型读取了该属性。",
     "question.components.about": "混合模型的哪个组件带来了分数？参与方是各组件；值 = 基准 + 在场组件的分量。",
     "question.history.about": "哪些历史条目带来了分数？参与方是历史中的条目；不在场的被拿掉，历史的长度和时间不变。",
     "question.words.about": "条目文本中的哪些词带来了分数？参与方是其中的词；不在场的词换成 BERT 的掩码标记。",
@@ -58,7 +58,8 @@ ZH = {
     "convention.split = random": "划分（split = random）",
     "convention.split = random.about": "每位用户的喜欢（至少 3 个）中随机取一部分，验证集和测试集各至少一个。",
     "convention.split = leave-last": "划分（split = leave-last）",
-    "convention.split = leave-last.about": "每位用户的最后一个喜欢（至少有 3 个）用于测试，倒数第二个用于验证；此后的不喜欢也不用于训练。",
+    "convention.split = leave-last.about": "每位用户的最后一个喜欢（至少有 3 个）用于测试，倒数第二个用于验证；"
+    "此后的不喜欢也不用于训练。",
     "convention.split = time": "划分（split = time）",
     "convention.split = time.about": "所有用户用同一时间切分：喜欢中最后的一部分用于测试，之前的一部分用于验证。",
     "convention.split = cold-items": "划分（split = cold-items）",
