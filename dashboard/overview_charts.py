@@ -121,10 +121,10 @@ def pairs_chart(frame: pd.DataFrame, *, names: tuple[str, str], axis: str) -> go
 
 def share_chart(values: list[float], *, x: str, y: str) -> go.Figure:
     """How often each value from 0 to 1 occurs, in twenty bars."""
-    bins = {"start": 0, "end": 1.0001, "size": 0.05}
+    bins = {"start": 0, "end": 1, "size": 0.05}
     bars = {
         "type": "histogram",
-        "x": values,
+        "x": [min(v, 1 - 1e-9) for v in values],  # 1 belongs to the last bar
         "xbins": bins,
         "marker": {"color": OTHER},
         "hovertemplate": "%{x}: %{y}<extra></extra>",

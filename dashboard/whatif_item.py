@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard import charts, report, shared, state_whatif, tables
 from dashboard import explain_charts as why
 from dashboard.state import Choice
-from dashboard.strings import language, plain, t
+from dashboard.strings import joined, language, plain, t
 from recsys_core import new_item
 from recsys_core.errors import UserError
 from recsys_core.explain import pair as pairs
@@ -40,7 +40,7 @@ def form(run: Run) -> None:
             )
         st.form_submit_button(plain("whatif.item.ask"), icon=":material/group_search:", type="primary", width="stretch")
     st.button(plain("whatif.item.example"), icon=":material/lightbulb:", on_click=state_whatif.example, width="stretch")
-    st.caption(t("whatif.item.read", names=", ".join(new_item.readers(run))) + " " + t("whatif.item.link"))
+    st.caption(joined(t("whatif.item.read", names=", ".join(new_item.readers(run))), t("whatif.item.link")))
 
 
 def answer(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
@@ -80,7 +80,7 @@ def show(now: Choice, arrival: Arrival, found: Audience) -> None:
     people(now, frame)
     whole = len(crowd) == crowd.n_all
     every = t("whatif.item.all", n=len(crowd)) if whole else t("whatif.item.some", n=len(crowd), all=crowd.n_all)
-    st.caption(t("whatif.item.caption", k=now.k) + " " + every)
+    st.caption(joined(t("whatif.item.caption", k=now.k), every))
     parts(now, frame)
     if len(frame) and found.differs:
         one(now, arrival, found, frame)

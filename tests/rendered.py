@@ -33,7 +33,7 @@ def said(app: AppTest) -> Iterator[tuple[str, str]]:
             if found.type in CODE or getattr(found, "proto", None) is None:
                 continue
             if found.type == "dataframe":
-                yield from (("table", text) for text in cells(found))
+                yield from (("table", " ".join(text.split())) for text in cells(found))
             elif found.type == "plotly_chart":
                 yield from (("chart", text) for text in of_figure(json.loads(found.proto.spec)))
                 yield "alt", found.proto.alt

@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard import overview_charts, runs, shared, state, state_compare, state_overview
 from dashboard.lab_tables import formula, named, number, signed
 from dashboard.state import Choice
-from dashboard.strings import code, plain, t
+from dashboard.strings import code, joined, plain, t
 from recsys_core import side_by_side
 from recsys_core.differences import verdicts
 from recsys_core.errors import UserError
@@ -96,7 +96,7 @@ def differences(a: Run, b: Run, pair: pd.DataFrame, k: int) -> None:
     shown = pair[pair["metric"].isin(side_by_side.ACCURACY)].reset_index(drop=True)
     row, verdict = pair.iloc[0], verdicts(pair)[0]
     names = {"a": a.path.name, "b": b.path.name}
-    st.markdown(t(f"compare.says.{verdict}", **names, k=k, n=int(row["n"])) + " " + interval(row))
+    st.markdown(joined(t(f"compare.says.{verdict}", **names, k=k, n=int(row["n"])), interval(row)))
     view = shown.assign(label=[f"{named(m)}@{k}" for m in shown["metric"]])
     axis = plain("compare.axis", **names)
     shared.chart(
@@ -148,9 +148,11 @@ def settings(a: Run, b: Run) -> None:
 def weights(a: Run, b: Run) -> None:
     st.subheader(plain("compare.weights"), anchor=False)
     table = side_by_side.weights(a, b)
+    same = table["a"].equals(table["b"])
     most = table.loc[(table["a"].fillna(0) - table["b"].fillna(0)).abs().idxmax()]
     told = [plain("missing") if pd.isna(v) else f"{v:.2f}" for v in (most["a"], most["b"])]
-    st.markdown(plain("compare.weights.says", name=code(str(most["component"])), a=told[0], b=told[1]))
+    says = plain("compare.weights.says", name=code(str(most["component"])), a=told[0], b=told[1])
+    st.markdown(t("compare.weights.same") if same else says)
     axis = plain("compare.weights.axis")
     figure = overview_charts.pairs_chart(table, names=(a.path.name, b.path.name), axis=axis)
     shared.chart(figure, "compare weights", plain("overview.alt", axis=axis))

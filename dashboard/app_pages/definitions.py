@@ -7,12 +7,11 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from dashboard import shared
+from dashboard import light, shared
 from dashboard.lab_tables import bound
 from dashboard.strings import TEXT, language, plain, t
 from recsys_core import definitions
 
-HEAD, LINES = 37, 80  # pixels of the head, and of a row: up to four lines of text
 SECTIONS: dict[str, Callable[[], pd.DataFrame]] = {
     "metrics": definitions.metrics,
     "components": definitions.components,
@@ -56,17 +55,7 @@ def section(name: str, view: pd.DataFrame) -> None:
     st.subheader(plain(f"define.{name}"), anchor=False)
     st.caption(t(f"define.{name}.about"))
     view = view[[c for c in view.columns if (view[c] != "").any()]]
-    widths = {"name": 130, "label": 120, "about": 260, "formula": 230, "settings": 300, "source": 230, "more": 300}
-    columns = {c: st.column_config.TextColumn(plain(f"define.column.{c}"), width=widths.get(c, 110)) for c in view.columns}
-    st.dataframe(
-        view,
-        column_config=columns,
-        hide_index=True,
-        height=HEAD + LINES * len(view),
-        row_height=LINES,
-        placeholder="",
-        key=f"define {name}",
-    )
+    st.html(light.words(view, {c: plain(f"define.column.{c}") for c in view.columns}))
     shared.download(view, f"definitions-{name}", f"define {name}")
 
 

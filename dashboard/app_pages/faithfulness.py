@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import faithfulness_charts, overview_charts, shared, state, state_faithfulness
-from dashboard.strings import language, plain, t
+from dashboard.strings import joined, language, plain, t
 from recsys_core.explain import faithfulness
 from recsys_core.explain.explainers import FLOORS
 from recsys_core.explain.faithfulness import COSTS, HIGHER, MEASURES, Scoreboard
@@ -101,12 +101,12 @@ def scores(run: Run, board: Scoreboard, measure: str) -> None:
     best = shown.iloc[0]
     tied = shown[shown["mean"] == best["mean"]]["method"].tolist()
     say = plain("faith.higher" if measure in HIGHER else "faith.lower")
-    st.markdown(t("faith.says", names=", ".join(tied), value=float(best["mean"]), n=int(best["n"])) + f" {say}")
+    st.markdown(joined(t("faith.says", names=", ".join(tied), value=float(best["mean"]), n=int(best["n"])), say))
     axis = labels[measure]
     figure = overview_charts.whiskers(shown, axis=axis, paint=faithfulness_charts.paint(shown["method"].tolist(), FLOORS))
     shared.chart(figure, "faith scores", plain("overview.alt", axis=axis))
     facts = {"k": int(board.settings["k"]), "e": min(int(taken), most), "n": int(best["n"]), "things": thing}
-    st.caption(plain(f"faith.{measure}.about", **facts) + " " + plain("faith.scores.caption", n=int(best["n"])))
+    st.caption(joined(plain(f"faith.{measure}.about", **facts), plain("faith.scores.caption", n=int(best["n"]))))
     view = shown[["method", "mean", "low", "high", "n"]]
     heads = {name: plain(f"faith.column.{name}") for name in ("method", "mean", "low", "high")}
     shared.twin(view.rename(columns=heads), f"{run.path.name}-{measure}", "faith scores")

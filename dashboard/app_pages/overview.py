@@ -10,8 +10,9 @@ import streamlit as st
 from dashboard import overview_charts, shared, state, state_overview
 from dashboard.lab_tables import formula, number, signed
 from dashboard.lab_tables import label as label_of
-from dashboard.strings import plain, t
+from dashboard.strings import joined, plain, t
 from recsys_core import overview
+from recsys_core.metrics import METRICS
 from recsys_core.overview import Judged, Lift
 from recsys_core.run import Run
 
@@ -123,9 +124,9 @@ def control(told: Judged) -> str:
     gain = overview.lift(told, overview.SHUFFLED)
     words = [t("overview.opened.once") if told.opened == 1 else t("overview.opened", n=told.opened)]
     if gain is None:
-        return " ".join([*words, t("overview.control.none")])
+        return joined(*words, t("overview.control.none"))
     numbers = {"mean": signed(gain.mean), "low": signed(gain.low), "high": signed(gain.high)}
-    return " ".join([*words, plain("overview.control", verdict=plain(f"overview.gain.{gain.verdict}"), **numbers)])
+    return joined(*words, plain("overview.control", verdict=plain(f"overview.gain.{gain.verdict}"), **numbers))
 
 
 def boards(run: Run, told: Judged) -> None:
@@ -197,7 +198,8 @@ def training(run: Run) -> None:
         st.caption(t("overview.training.none"))
         return
     best = table.loc[table["value"].idxmax()] if table["value"].notna().any() else table.iloc[-1]
-    metric = str(best["metric"])
+    name, at, k = str(best["metric"]).partition("@")
+    metric = f"{plain(f'metric.{name}')}{at}{k}" if name in METRICS else name + at + k
     told = {"name": str(best["component"]), "epoch": int(best["epoch"]), "value": float(best["value"]), "metric": metric}
     st.markdown(t("overview.training.says", **told))
     for column, y in (("value", metric), ("loss", plain("overview.loss"))):

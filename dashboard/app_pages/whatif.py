@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import beside, reactions, shared, state, state_whatif, tables, whatif_item
 from dashboard.state import Choice
-from dashboard.strings import plain, t
+from dashboard.strings import joined, plain, t
 from recsys_core import whatif
 from recsys_core.beside import Beside, ranked, side_by_side
 from recsys_core.browse import Person
@@ -58,7 +58,7 @@ def past(run: Run) -> None:
     edits, user = state_whatif.edits(run), state_whatif.user()
     n = len(state_whatif.past(run, user))
     st.subheader(plain("history"), anchor=False)
-    st.markdown(t("whatif.past", n=n, user=user) + " " + edited(edits))
+    st.markdown(joined(t("whatif.past", n=n, user=user), edited(edits)))
     search(run)
     steps(run)
     editable(run, edits)
@@ -216,7 +216,7 @@ def lists(place: Place, now: Choice) -> None:
         if edits:
             each(now, user, edits, after)
         st.caption(t("whatif.honest"))
-        st.caption(t("whatif.values") + " " + shared.sureness(now))
+        st.caption(joined(t("whatif.values"), shared.sureness(now)))
 
 
 def says(now: Choice, found: Beside, user: str, edits: Edits, after: Person) -> str:
@@ -225,9 +225,9 @@ def says(now: Choice, found: Beside, user: str, edits: Edits, after: Person) -> 
     effects = state_whatif.effects(now.run, user, edits, now.hide)
     owed = whatif.owed(now.run, effects, after, now.blend, k=now.k)
     if not any(owed):
-        return words + " " + t("whatif.owed.none")
+        return joined(words, t("whatif.owed.none"))
     most = max(range(len(owed)), key=owed.__getitem__)
-    return words + " " + t(f"whatif.owed.{effects[most].kind}", title=effects[most].title, n=owed[most])
+    return joined(words, t(f"whatif.owed.{effects[most].kind}", title=effects[most].title, n=owed[most]))
 
 
 def each(now: Choice, user: str, edits: Edits, after: Person) -> None:

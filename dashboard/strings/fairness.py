@@ -202,10 +202,10 @@ ZH = {
     "fair.cell": "{mean}（{low} 到 {high}）",
     "fair.gap.none": "达到 {smallest} 人的组不足两个：人数太少，无法比较。",
     "fair.gap.best.shown": "{metric} 在 {best} 组最好，在 {worst} 组最差：**{mean}**（{low} 到 {high}），超出偶然所能解释。",
-    "fair.gap.best.chance": "**未显示差异。**{metric} 在 {best} 组最好，在 {worst} 组最差，差 {mean}，但区间 {low} 到 {high} 包"
+    "fair.gap.best.chance": "**未显示差异。** {metric} 在 {best} 组最好，在 {worst} 组最差，差 {mean}，但区间 {low} 到 {high} 包"
     "含 0。",
     "fair.gap.ends.shown": "{metric} 在 {best} 组最高，在 {worst} 组最低：**{mean}**（{low} 到 {high}），超出偶然所能解释。",
-    "fair.gap.ends.chance": "**未显示差异。**{metric} 在 {best} 组最高，在 {worst} 组最低，差 {mean}，但区间 {low} 到 {high} 包"
+    "fair.gap.ends.chance": "**未显示差异。** {metric} 在 {best} 组最高，在 {worst} 组最低，差 {mean}，但区间 {low} 到 {high} 包"
     "含 0。",
     "fair.gap.small": "人数太少，无法判断（少于 {smallest} 人）：{names}。",
     "fair.gap.small.more": "人数太少，无法判断（少于 {smallest} 人）：{names}，以及另外 {more:,} 组。",

@@ -98,7 +98,7 @@ EN = {
     "overview.card.download": "Download card (Markdown)",
 }
 ZH = {
-    "overview.title": "此运行里有什么？混合模型值得吗？",
+    "overview.title": "这个运行里有什么？混合模型值得吗？",
     "overview.lead.better": "**在这个测试集上值得。** 混合模型的 NDCG@{k} 为 **{mean:.3f}**，最好的单个组件 {best} 为 "
     "{other:.3f}；差异超出偶然，大于零（n = {n:,} 位用户）。",
     "overview.lead.worse": "**不值得。** 混合模型的 NDCG@{k} 为 **{mean:.3f}**，最好的单个组件 {best} 为 {other:.3f}；混合模型"
@@ -128,7 +128,7 @@ ZH = {
     "overview.lift": "相对最好单个组件的提升",
     "overview.lift.help": "混合模型的 NDCG 减去同一批用户上表现最好的单个组件，按用户配对。",
     "overview.lift.none": "报告中没有单个组件",
-    "overview.lift.of": "{low} 至 {high}；混合模型减 {model}",
+    "overview.lift.of": "{low} 至 {high}；对照：{model}",
     "overview.lift.without": "不含 {name} 的混合模型",
     "overview.gain.better": "有提升",
     "overview.gain.worse": "有损失",

@@ -136,7 +136,7 @@ ZH: dict[str, str] = {
     "reviews.html": "下载报告（HTML）",
     "reviews.queue": "接下来评审",
     "reviews.queue.busy": "正在查找无人评审过的列表。",
-    "reviews.queue.says": "随机抽取 {n:,} 位尚无评价的用户，取其列表的第一项（种子 {seed}，学习得到的权重）。",
+    "reviews.queue.says": "随机抽取 {n:,} 位尚无评价的用户，取其列表的第一项（种子 {seed}，学得的权重）。",
     "reviews.queue.none": "此运行中每位用户列表的第一项都已有评价。",
     "reviews.report": "这些解释合理吗？评审人的意见",
     "reviews.report.caption": "{n:,} 条评价中的 {shown:,} 条，最新的在前，时间为 UTC。括号中为 Wilson 95% 区间。",
