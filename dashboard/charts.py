@@ -17,11 +17,11 @@ from recsys_core.show import UP as UP
 from recsys_core.show import colours as colours
 
 # What is no component has colours of its own, which read on white and on black.
-HERE = "#C8385A"  # what is looked at: the hybrid, this user, the settings as they are
+HERE = "#C2003F"  # what is looked at: the hybrid, this user, the settings as they are
 CHOSEN = "#D99A00"  # what was picked in a chart
 OTHER = "#5B7FA6"  # any other mark
 LIKES, LISTS = "#2E86C1", "#E69F00"  # what people like, what they are shown; the blue a little lighter than Okabe and Ito's
-GROUPS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A600")  # Okabe and Ito, yellow darkened
+GROUPS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C2D19")  # Okabe and Ito, brown for yellow
 EVEN = "#E4E6EA"  # neither this nor that
 SCALE = [[0, "#D55E00"], [0.5, EVEN], [1, "#0072B2"]]  # -1 to 1; opaque, so that numbers read in the dark too
 # Every colour that stands for something in a chart; no chart has another.

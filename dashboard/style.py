@@ -89,7 +89,7 @@ LIGHT = """
 .wr-words :is(th, td) {border: 1px solid rgba(128, 136, 150, .25); padding: .4rem .5rem; text-align: left; vertical-align: top;
   white-space: pre-line; overflow-wrap: anywhere;}
 .wr-words th {font-weight: 400; min-width: 3.5rem;}
-.wr-words thead th {opacity: .8;}
+.wr-words thead th {opacity: .8; white-space: nowrap;}
 .wr-words tbody th {white-space: nowrap;}
 .wr-words :is(.about, .settings, .more) {min-width: 13rem;}
 .wr-words :is(.formula, .source) {min-width: 10rem;}

@@ -21,6 +21,7 @@ from recsys_core.run import Run, checksums
 from recsys_core.train import train
 
 Open = Callable[..., AppTest]
+SEEN: dict[str, AppTest] = {}  # stations that were come to
 COMPONENTS = ("popularity", "item_knn", "ease", "user_knn", "bert", "cold")
 
 

@@ -1,27 +1,22 @@
-"""Page by page in Chinese: no English word is left but names, whatever is registered has Chinese words, and each chart has a
-sentence above it, a caption, a table of its numbers, a download, and colours of the palette."""
+"""Page by page in Chinese: no English word is left but names, and whatever is registered has Chinese words."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import rendered
 import stations
 from conftest import ran
-from streamlit.testing.v1 import AppTest
 
-from dashboard import charts, strings
+from dashboard import strings
 from recsys_core import definitions, scorers
 from recsys_core.explain import explainers, questions
 from recsys_core.metrics import METRICS
 from recsys_core.rerank import RERANKERS
 from recsys_core.run import Run
 
-DASHBOARD = Path(charts.__file__).parent
-SEEN: dict[str, AppTest] = {}
 # Names that are the same in every language: of this program, of measures and methods, of formats and symbols.
 NAMES = """Whyrec English BERT EASE SHAP LIME MMR DPP Shapley Owen Partition Permutation Gram Sentence-BERT t-SNE arXiv
 NDCG MRR MAP AUC KL ECE POS NEG DEL INS CNDCG pos neg del ins cndcg Spearman Holm Bonferroni Evidently
@@ -33,26 +28,6 @@ WAYS = (
     r"(?:[A-Z][\w-]+(?:\u3001| \u4e0e ))*[A-Z][\w-]+ (?:\u7b49\u4eba|(?:\u7b49 )?\d{4})(?: \(APLT\))?",  # citations
     r"\uff08(?:relevant|histories|candidates|ties|users|fit)\uff09",  # keys of a card behind their Chinese words
 )
-
-
-@pytest.fixture(scope="session")
-def whole_run(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return stations.make(tiny, tmp_path_factory.mktemp("whole"))
-
-
-@pytest.fixture
-def come(open_app, whole_run: Run) -> Callable[[str], AppTest]:
-    """The page of a station, opened once."""
-
-    def come_(name: str) -> AppTest:
-        if name not in SEEN:
-            SEEN[name] = stations.come(open_app, whole_run, name)
-        return SEEN[name]
-
-    return come_
-
-
-# Words.
 
 
 def data_of(run: Run) -> set[str]:
@@ -150,41 +125,7 @@ def test_a_component_from_outside_speaks_for_itself(open_app, tmp_path: Path, mo
     assert any("A model that somebody brought." in table.value for table in app.html)
 
 
-# Charts.
-
-
 @pytest.mark.parametrize("name", stations.STATIONS)
-def test_every_chart_is_said_captioned_and_told_as_a_table(come, name: str) -> None:
-    found = list(rendered.charts(come(name).main))
-    assert len(found) >= stations.CHARTS.get(name, 0)
-    assert {place.chart.key or "bars": lacks for place in found if (lacks := place.lacks())} == {}
-    for place in found:
-        assert rendered.colours(place.chart) <= charts.PALETTE
-        assert rendered.colours(place.chart)
-
-
-def test_a_chart_alone_is_found() -> None:
-    def script() -> None:
-        import plotly.graph_objects as go
-        import streamlit as st
-
-        st.subheader("Before")
-        st.plotly_chart(go.Figure(go.Bar(x=[1], y=["a"], marker={"color": "#123456"})), key="bare")
-        st.subheader("After")
-        st.markdown("This sentence is of another chart.")
-        st.caption("And so is this caption.")
-
-    (place,) = rendered.charts(AppTest.from_function(script).run().main)
-    assert len(place.lacks()) == 5
-    assert rendered.colours(place.chart) == {"#123456"}
-
-
-def test_colours_are_named_in_one_place() -> None:
-    """Charts take them from `charts`, which has those of the core."""
-    files = [
-        p for p in DASHBOARD.rglob("*.py") if p.stem == "light" or p.stem.endswith("_charts") or p.parent.name == "app_pages"
-    ]
-    assert len(files) > 15
-    hover = "#1F2430", "#FFFFFF"  # ink and paper of what is said on hover
-    left = {p.name: found for p in files if (found := {*re.findall("#[0-9A-Fa-f]{6}", p.read_text("utf-8"))} - {*hover})}
-    assert left == {}
+def test_no_gap_is_left_between_chinese_sentences(come, name: str) -> None:
+    said = {text for _, text in rendered.said(come(name))}
+    assert {text for text in said if re.search("(?<![*`])[\u3002\uff1b\uff0c] (?=[\u4e00-\u9fff])", text)} == set()

@@ -60,7 +60,7 @@ ZH = {
     "define.column.about": "含义",
     "define.column.formula": "公式",
     "define.column.range": "范围",
-    "define.column.direction": "更好的方向",
+    "define.column.direction": "方向",
     "define.column.per_user": "按用户",
     "define.column.source": "出处",
     "define.column.reads_text": "读取文本",
