@@ -75,7 +75,8 @@ def test_the_list_on_the_map_follows_the_weights(open_app, text_run: Run) -> Non
 
     def listed() -> set[str]:
         view = next(d.value for d in app.dataframe if "mark" in d.value.columns)
-        return set(view[view["mark"].isin(["list", "chosen"])]["item_id"])
+        said = [strings.plain(f"map.mark.{mark}") for mark in ("list", "chosen")]
+        return set(view[view["mark"].isin(said)]["item_id"])
 
     user, high = app.session_state["user"], browse.weight_range(text_run.model.blend)[1]
     slider(app, "ease").set_value(0.0)

@@ -70,7 +70,8 @@ def picture(now: Choice, listed: list[str], item: str | None) -> None:
     view = frame.assign(group=[words[n] for n in frame["group"]], mark=[said.get(one, "") for one in frame["mark"]])
     heads = {"item_id": plain("map.column.item"), "title": plain("column.title")}
     heads |= {name: plain(f"map.column.{name}") for name in ("group", "mark")}
-    shared.twin(view.rename(columns=heads), tables.file_name("map", run.path.name), "map")
+    columns = {name: st.column_config.TextColumn(head) for name, head in heads.items()}
+    shared.twin(view, tables.file_name("map", run.path.name), "map", columns)
 
 
 def colour(run: Run) -> str:
