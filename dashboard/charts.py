@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from recsys_core.show import AXIS as AXIS
 from recsys_core.show import COLOURS as COLOURS
 from recsys_core.show import colours as colours
+from recsys_core.show import cut as cut
 
 BAR = (130, 28)  # pixels; as high as a table row lets it be, or the table would stretch and cut it
 
@@ -67,8 +68,7 @@ def _layout(n_rows: int, axis: str) -> dict[str, object]:
 
 def _short(title: str, most: int = 34) -> str:
     """A title for an axis: one line, cut, with nothing in it that Plotly reads as markup."""
-    words = " ".join(str(title).split())
-    return html.escape(words if len(words) <= most else words[: most - 1].rstrip() + "…")
+    return html.escape(cut(title, most))
 
 
 def bar_images(frame: pd.DataFrame) -> list[str]:

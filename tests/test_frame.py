@@ -32,13 +32,13 @@ def implicit(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def one_user(run: Run) -> str:
     """Who has met something without liking it."""
-    return str(run.dataset.users.ids[int((run.met.lengths - run.histories.lengths).argmax())])
+    return str(run.dataset.users.ids[int((run.known.met().lengths - run.histories.lengths).argmax())])
 
 
 def disliked(run: Run, user: str) -> np.ndarray:
     """Items that a user has met and not liked."""
     codes = run.dataset.users.codes([user])
-    return np.setdiff1d(run.met[codes].items, run.likes[codes].items)
+    return np.setdiff1d(run.known.met()[codes].items, run.likes[codes].items)
 
 
 def choose(app: AppTest, key: str, value: object) -> AppTest:
@@ -172,7 +172,7 @@ def test_command_line_hides_too(tiny_run: Run, tmp_path: Path) -> None:
         expected = recommend_users(tiny_run, [user], k=10, hide_as=hide)
         assert list(pd.read_csv(out)["item_id"]) == list(expected["item_id"])
     (code,) = tiny_run.dataset.users.codes([user])
-    assert set(expected["item_id"]) & set(tiny_run.dataset.items.ids[tiny_run.met[[code]].items])
+    assert set(expected["item_id"]) & set(tiny_run.dataset.items.ids[tiny_run.known.met()[[code]].items])
     assert main(["explain", "--run", str(tiny_run.path), "--user", user, "--top", "--hide", "liked"]) == 2
 
 

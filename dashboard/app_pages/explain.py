@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import explain_charts as charts
 from dashboard import report, review, runs, shared, state, state_explain, strings, tables
+from dashboard.charts import cut
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core.browse import UserList
@@ -127,7 +128,7 @@ def beside(why: Why, now: Choice) -> None:
     """Of an item that is not listed: its parts beside those of the last one that is."""
     if why.beside.empty:
         return
-    st.subheader(plain("why.beside", place=why.edge_rank, title=charts.cut(why.edge, 60)), anchor=False)
+    st.subheader(plain("why.beside", place=why.edge_rank, title=cut(why.edge, 60)), anchor=False)
     st.caption(t("why.beside.caption"))
     number = st.column_config.NumberColumn
     columns = {
