@@ -17,8 +17,7 @@ from recsys_core.run import Run
 def page(run: Run) -> None:
     now = state.choice(run)
     with st.sidebar:
-        shared.weights(now)
-        shared.length()
+        shared.settings(now)
         shared.hiding(run)
     listed = [str(i) for i in state.user_list(now).frame["item_id"]]
     item = state_explain.item(now, listed)

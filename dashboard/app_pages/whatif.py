@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from dashboard import beside, reactions, shared, state, state_whatif, tables, whatif_item
+from dashboard import beside, lab_tables, reactions, shared, state, state_whatif, tables, whatif_item
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core import whatif
@@ -208,9 +208,11 @@ def lists(place: Place, now: Choice) -> None:
             if not user:
                 return
         after = state_whatif.person(now.run, user, edits, now.hide)
-        found = side_by_side(*(ranked(now.run, who, now.blend, k=now.k) for who in (before, after)))
+        found = side_by_side(*(ranked(now.run, who, now.blend, k=now.k, how=now.how) for who in (before, after)))
         if edits:
             st.markdown(says(now, found, user, edits, after))
+        if now.reranker:
+            st.caption(plain("rerank.both", **lab_tables.reranking(now.reranker, now.strength)))
         head = t("whatif.before.user", user=user) if user else t("whatif.before.new")
         beside.two_lists(found, (head, t("whatif.after")), plain("beside.table"), "whatif")
         if edits:
@@ -223,7 +225,7 @@ def says(now: Choice, found: Beside, user: str, edits: Edits, after: Person) -> 
     """What the edits come to, and which of them counts most."""
     words = beside.says(found, now.k)
     effects = state_whatif.effects(now.run, user, edits, now.hide)
-    owed = whatif.owed(now.run, effects, after, now.blend, k=now.k)
+    owed = whatif.owed(now.run, effects, after, now.blend, k=now.k, how=now.how)
     if not any(owed):
         return words + " " + t("whatif.owed.none")
     most = max(range(len(owed)), key=owed.__getitem__)
@@ -233,7 +235,7 @@ def says(now: Choice, found: Beside, user: str, edits: Edits, after: Person) -> 
 def each(now: Choice, user: str, edits: Edits, after: Person) -> None:
     """What every single edit brings."""
     effects = state_whatif.effects(now.run, user, edits, now.hide)
-    owed = whatif.owed(now.run, effects, after, now.blend, k=now.k)
+    owed = whatif.owed(now.run, effects, after, now.blend, k=now.k, how=now.how)
     view = tables.Frame(
         {
             "edit": [plain(f"whatif.kind.{one.kind}") for one in effects],
