@@ -123,8 +123,7 @@ def weights(choice: Choice) -> None:
 def reranker(run: Run) -> None:
     """Which re-ranker, of those that the run can feed, and its strength."""
     names = {"": plain("rerank.none")} | {name: lab_tables.reranker(name) for name in runs.features(run).rerankers}
-    left, right = st.columns(2, gap="small", vertical_alignment="bottom")
-    left.selectbox(
+    st.selectbox(
         plain("rerank"),
         list(names),
         index=list(names).index(state.held("reranker", "")),
@@ -133,7 +132,7 @@ def reranker(run: Run) -> None:
         help=t("rerank.help"),
         on_change=state.touched,
     )
-    right.slider(
+    st.slider(
         plain("rerank.strength"),
         0.0,
         1.0,

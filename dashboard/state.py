@@ -154,6 +154,14 @@ def begin_run(run: Run, page: str = "user") -> None:
     st.session_state["begun"] = True
 
 
+def aside(page: str) -> None:
+    """A page about no run: it draws none of the frame's widgets, so what they hold is set anew, or it is dropped."""
+    st.session_state["page"] = page
+    for key in ("run", "user", "query", "case", "group"):
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
+
+
 def _begin_user(run: Run, asked: str | None) -> None:
     wanted = st.session_state.get("user", asked)
     if wanted is not None and run.dataset.users.find([wanted])[0] >= 0:

@@ -101,7 +101,8 @@ def reranked(now: Choice, why: Why, at: int | None) -> str:
     if at is None:
         return ""
     facts = lab_tables.reranking(now.reranker, now.strength) | {"place": at, "rank": why.rank, "k": now.k}
-    return plain("rerank.why.in" if at else "rerank.why.out", **facts)  # nothing in it is from the data
+    key = "out" if not at else "same" if at == why.rank else "in"
+    return plain(f"rerank.why.{key}", **facts)  # nothing in it is from the data
 
 
 def answer(now: Choice, why: Why, at: int | None) -> None:

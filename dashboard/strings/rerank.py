@@ -23,12 +23,15 @@ EN = {
     "rerank.command": "The command line does not re-rank: this writes the list by score alone.",
     "rerank.why.in": "The re-ranker **{label}** at strength {strength:.2f} puts it at **#{place:,}** of the list; by score alone "
     "it is **#{rank:,}**. What follows explains the score.",
+    "rerank.why.same": "The re-ranker **{label}** at strength {strength:.2f} leaves it at **#{place:,}** of the list, its place "
+    "by score. What follows explains the score.",
     "rerank.why.out": "It is not among the {k} that the re-ranker **{label}** at strength {strength:.2f} picks; by score alone "
     "it is **#{rank:,}**. What follows explains the score.",
     "rerank.why.place": "Place in the list",
     "rerank.why.rank": "Place by score",
     "rerank.why.changes": "Places here are by score alone; the re-ranker is not asked.",
     "rerank.both": "Both lists are re-ranked by **{label}** at strength {strength:.2f}. {about}",
+    "rerank.map": "The list is re-ranked by **{label}** at strength {strength:.2f}.",
     "rerank.item": "Places are by score alone: **{label}** does not re-rank them.",
     "rerank.beside.first": "**This list**, re-ranked: {label} at strength {strength:.2f}",
     "rerank.beside.kind": "Re-ranked otherwise",
@@ -54,12 +57,15 @@ ZH = {
     "rerank.command": "命令行不做重排：此命令写出仅按得分的列表。",
     "rerank.why.in": "重排序器 **{label}**（强度 {strength:.2f}）把它放在列表的 **#{place:,}**；仅按得分它是 **#{rank:,}**。"
     "以下解释的是得分。",
+    "rerank.why.same": "重排序器 **{label}**（强度 {strength:.2f}）没有移动它：它在列表的 **#{place:,}**，与按得分相同。"
+    "以下解释的是得分。",
     "rerank.why.out": "它不在重排序器 **{label}**（强度 {strength:.2f}）选出的 {k} 个条目之中；仅按得分它是 **#{rank:,}**。"
     "以下解释的是得分。",
     "rerank.why.place": "列表中的位置",
     "rerank.why.rank": "按得分的位置",
     "rerank.why.changes": "这里的名次仅按得分，不经过重排序器。",
     "rerank.both": "两个列表都由 **{label}**（强度 {strength:.2f}）重排。{about}",
+    "rerank.map": "列表由 **{label}**（强度 {strength:.2f}）重排。",
     "rerank.item": "名次仅按得分：**{label}** 不对其重排。",
     "rerank.beside.first": "**当前列表**，经重排：{label}，强度 {strength:.2f}",
     "rerank.beside.kind": "换一种重排",
