@@ -96,10 +96,8 @@ def listed_at(now: Choice, why: Why, found: UserList) -> int | None:
     return tables.place_of(found.frame, why.item) if now.reranker and why.state in ("listed", "below") else None
 
 
-def reranked(now: Choice, why: Why, at: int | None) -> str:
+def reranked(now: Choice, why: Why, at: int) -> str:
     """Where the list has the item, and where the score alone would have it."""
-    if at is None:
-        return ""
     facts = lab_tables.reranking(now.reranker, now.strength) | {"place": at, "rank": why.rank, "k": now.k}
     key = "out" if not at else "same" if at == why.rank else "in"
     return plain(f"rerank.why.{key}", **facts)  # nothing in it is from the data
@@ -439,7 +437,7 @@ def report_of(now: Choice, why: Why, at: int | None, answers: state_explain.Answ
     sections = [found for found in (first, why.components, why.attributes, *asked) if isinstance(found, Explanation)]
     what_if = {name: change for found in asked for name, change in what_ifs(found).items()}
     made = report.of_pair(now.run, why.about, sections, what_if)
-    said = [reranked(now, why, at).replace("**", "")] if at is not None else []
+    said = [] if at is None else [reranked(now, why, at).replace("**", "")]
     return report.report_html(**made | {"notes": [*said, *made["notes"]]})
 
 
