@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,6 +184,20 @@ def test_person_hides_as_told(tiny_run: Run) -> None:
         (code,) = tiny_run.dataset.users.codes([user])
         assert (person.learned_rank[tiny_run.hidden_by(hide)[[code]].items] == 0).all()
     assert browse.person(tiny_run, user).hidden.items.tolist() == tiny_run.hidden[[code]].items.tolist()
+
+
+@pytest.mark.parametrize("page", ["definitions", "data", "overview"])
+def test_choices_outlive_pages_that_do_not_show_them(open_app, tiny_run: Run, tmp_path: Path, page: str) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(tiny_run.path, tmp_path / name)
+    for run in ("a", "b"):  # one of them is not the first that is shown
+        app = open_app(tmp_path, run=run, user="u02", k="7", weights="ease=0.25", hide="liked", reranker="mmr", strength="0.4")
+        before = dict(app.query_params)
+        assert len(before) == 7
+        app.switch_page(f"app_pages/{page}.py")
+        ran(app)
+        app.switch_page("app_pages/user.py")
+        assert dict(ran(app).query_params) == before
 
 
 # The link.
