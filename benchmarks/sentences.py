@@ -60,6 +60,11 @@ def holds(clause: Clause, about: Subject) -> bool:
         found = attribute(questions.ask("attributes", about), "shap_permutation", Budget(1000))
         credit = dict(zip(found.players, found.contributions, strict=True))
         return abs(credit[clause.players[0]] / total - clause.value) < TOLERANCE
+    if clause.kind == "apart":
+        c, nothing = about.model.names.index(clause.players[0]), np.zeros((1, len(about.history.items)), bool)
+        rows, item = (about.history, about.masked(nothing)), np.array([about.item])
+        parts = [about.weights[c] * float(about.model.z(row, item, about.hidden)[0, 0, c]) for row in rows]
+        return max(abs(part - clause.value) for part in parts) < TOLERANCE
     if clause.kind == "component":
         parts = attribute(questions.ask("components", about), "shap_permutation", Budget(1000))
         return total <= TOLERANCE and abs(parts.contributions.max() - clause.value) < TOLERANCE
@@ -78,6 +83,7 @@ SAID = {
     "past": 1,
     "against": 1,
     "attribute": 1,
+    "apart": 1,
     "component": 1,
     "nothing": 1,
     "without": 2,

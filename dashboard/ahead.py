@@ -47,7 +47,7 @@ def _first_list() -> None:
     paths = runs.run_paths()
     run = runs.open_run(paths[os.environ.get("WHYREC_RUN") or next(iter(paths))])
     runs.run_facts(str(run.path), runs.stamp(run.path))
-    runs.headline(run), runs.kinds(run), runs.groups(run), runs.search_users(run, "")
+    runs.headline(run), runs.kinds(run), runs.groups(run), runs.search_users(run, ""), runs.features(run)
     person = runs.person(run, runs.first_user(run))
     found = browse.user_list(run, person, run.model.blend, k=run.settings.k)
     charts.parts_chart(found.frame, axis="", total="", missing="").to_json()

@@ -58,6 +58,7 @@ def main() -> None:
     state.write_language()
     paths = runs.run_paths()
     if not screen.run:
+        state.aside(screen.name)
         page.run()
         return
     if not paths:

@@ -37,13 +37,14 @@ def show(now: Choice) -> bool:
         return False
     found = state_beside.compared(now, second)
     st.markdown(joined(says(found, now.k), about(now, wanted)))
-    two_lists(found, (t("beside.first"), head(wanted)), plain("beside.table"))
+    two_lists(found, (first(now), head(now, wanted)), plain("beside.table"))
     return True
 
 
 def pick(now: Choice) -> None:
     names = state_beside.kinds(now.run)
     labels = {kind: plain(f"beside.kind.{kind}") for kind in names}
+    labels |= {"rerank": plain("rerank.beside.kind")} if now.reranker else {}
     with st.container(key="pair-pick"):
         left, middle, right = st.columns(3, gap="small", vertical_alignment="bottom")
     touched = state_beside.touched
@@ -54,7 +55,7 @@ def pick(now: Choice) -> None:
     elif kind == "user":
         middle.text_input(plain("beside.user"), key="beside user", placeholder=plain("beside.user.hint"), on_change=touched)
     elif kind == "rerank":
-        known = {name: lab_tables.reranker(name) for name in state_beside.features(now.run).rerankers}
+        known = {name: lab_tables.reranker(name) for name in runs.features(now.run).rerankers}
         middle.selectbox(plain("rerank"), list(known), format_func=known.get, key="beside reranker", help=t("rerank.help"))
         right.slider(plain("rerank.strength"), 0.0, 1.0, step=0.05, key="beside strength")
 
@@ -71,7 +72,7 @@ def says(found: Beside, k: int) -> str:
 
 def about(now: Choice, wanted: Wanted) -> str:
     """What must be known of the second list."""
-    if wanted.kind == "learned" and not now.moved:
+    if wanted.kind == "learned" and not now.moved and not now.reranker:
         return t("beside.about.learned")
     if wanted.kind == "rerank":
         return t("beside.about.rerank", formula=plain(f"reranker.{rerank.get(wanted.name).name}.formula"))
@@ -81,11 +82,20 @@ def about(now: Choice, wanted: Wanted) -> str:
     return ""
 
 
-def head(wanted: Wanted) -> str:
+def first(now: Choice) -> str:
+    """Heading of the list itself, Markdown."""
+    if now.reranker:
+        return plain("rerank.beside.first", **lab_tables.reranking(now.reranker, now.strength))
+    return t("beside.first")
+
+
+def head(now: Choice, wanted: Wanted) -> str:
     """Heading of the second list, Markdown."""
     if wanted.kind == "rerank":
         return t("beside.second.rerank", label=lab_tables.reranker(wanted.name), strength=wanted.strength)
-    return t(f"beside.second.{wanted.kind}", name=wanted.name.strip())
+    found = t(f"beside.second.{wanted.kind}", name=wanted.name.strip())
+    alone = now.reranker and wanted.kind in ("learned", "run")
+    return plain("rerank.beside.alone", head=found) if alone else found
 
 
 def two_lists(found: Beside, heads: tuple[str, str], download: str, key: str = "beside") -> None:

@@ -15,6 +15,7 @@ from recsys_core.show import DOWN as DOWN
 from recsys_core.show import OTHERS as OTHERS
 from recsys_core.show import UP as UP
 from recsys_core.show import colours as colours
+from recsys_core.show import cut as cut
 
 # What is no component has colours of its own, which read on white and on black.
 HERE = "#C2003F"  # what is looked at: the hybrid, this user, the settings as they are
@@ -81,8 +82,7 @@ def _layout(n_rows: int, axis: str) -> dict[str, object]:
 
 def _short(title: str, most: int = 34) -> str:
     """A title for an axis: one line, cut, with nothing in it that Plotly reads as markup."""
-    words = " ".join(str(title).split())
-    return html.escape(words if len(words) <= most else words[: most - 1].rstrip() + "…")
+    return html.escape(cut(title, most))
 
 
 def bar_images(frame: pd.DataFrame) -> list[str]:

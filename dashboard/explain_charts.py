@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts import AXIS, DOWN, UP, colours
+from dashboard.charts import AXIS, DOWN, UP, colours, cut
 from dashboard.strings import plain
 from recsys_core.explain.game import Explanation
 from recsys_core.explain.questions.attributes import NOTHING
@@ -325,12 +325,6 @@ def _ticks(low: float, high: float, most: int = 6) -> list[float]:
         if last - first < most:
             break
     return [round(n * step, 12) for n in range(first, last + 1)]
-
-
-def cut(text: object, most: int) -> str:
-    """One line, cut."""
-    words = " ".join(str(text).split())
-    return words if len(words) <= most else words[: most - 1].rstrip() + "…"
 
 
 def percent(chance: float) -> str:

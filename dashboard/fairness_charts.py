@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts import AXIS, HERE, LIKES, LISTS
+from dashboard.charts import AXIS, HERE, LIKES, LISTS, cut
 
 PERCENT = {"tickformat": ".0%", "zeroline": False, "automargin": True, "fixedrange": True}
 ROWS = 12  # values in a chart; the table has all
@@ -176,8 +176,7 @@ def _axis_names(names: Sequence[str], most: int = 26) -> list[str]:
     """One line each, cut, escaped; different names stay different."""
     found: list[str] = []
     for name in names:
-        words = " ".join(str(name).split()) or "\u2014"
-        short = html.escape(words if len(words) <= most else words[: most - 1].rstrip() + "…")
+        short = html.escape(cut(name, most) or "\u2014")
         while short in found:
             short += "\u200b"
         found.append(short)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +91,12 @@ def source(metric: str) -> str:
 
 def reranker(name: str) -> str:
     return plain(f"reranker.{name}")
+
+
+def reranking(name: str, strength: float) -> dict[str, Any]:
+    """What texts on a re-ranked list say of how: label, strength, and about, the first sentence of what it is."""
+    about = re.split(r"(?<=\.)\s|(?<=。)", plain(f"reranker.{name}.about"), maxsplit=1)[0]
+    return {"label": reranker(name), "strength": strength, "about": about}
 
 
 def explained(metric: str, note: str = "") -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import explain_charts, state, state_reactions
+from dashboard import state, state_reactions
+from dashboard.charts import cut
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 
@@ -52,7 +53,7 @@ def note(now: Choice) -> None:
             st.caption(t("react.says"))
             for item, (kind, title) in shown(now, found).items():
                 left, right = st.columns([4, 1], vertical_alignment="center")
-                left.text(plain(f"react.{kind}.of", title=explain_charts.cut(title, 60)))
+                left.text(plain(f"react.{kind}.of", title=cut(title, 60)))
                 right.button("", key=f"undo {item}", help=t("react.undo.one"), args=((item,),), **how)
             if len(found) > MOST:
                 st.caption(t("react.more", n=len(found) - MOST))

@@ -26,6 +26,7 @@ from plotly.offline import get_plotlyjs
 
 from dashboard import explain_charts as charts
 from dashboard import tables
+from dashboard.charts import cut
 from dashboard.report_style import CSS, JS
 from dashboard.strings import TEXT, joined, language, plain
 from recsys_core.errors import UserError
@@ -207,7 +208,7 @@ def answer_line(e: Explanation) -> str:
         return plain("report.flat")
     first, last = frame.iloc[0], frame.iloc[-1]  # most credited first
     said = [
-        plain(key, label=charts.cut(row["label"], 80), value=f"{row['contribution']:+.{places}f}")
+        plain(key, label=cut(row["label"], 80), value=f"{row['contribution']:+.{places}f}")
         for key, row, there in (("report.up", first, first["contribution"] > 0), ("report.down", last, last["contribution"] < 0))
         if there
     ]

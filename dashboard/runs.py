@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from recsys_core import browse, cases, feedback
+from recsys_core.beside import Features
 from recsys_core.browse import Found, Headline, Person
 from recsys_core.errors import UserError
 from recsys_core.explain import faithfulness
@@ -130,6 +131,16 @@ def _scoreboard(path: str, stamp: str) -> Scoreboard | None:
 def scoreboard(run: Run) -> Scoreboard | None:
     """How faithful each method was when it was last measured; None if the run has no scoreboard that can be read."""
     return _scoreboard(str(run.path), stamp(run.path))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _features(path: str, stamp: str) -> Features:
+    return Features.of(_run(path, stamp))
+
+
+def features(run: Run) -> Features:
+    """What re-rankers know of a run's catalogue, and so which of them it can feed."""
+    return _features(str(run.path), stamp(run.path))
 
 
 def _unlike(run: Run, hide: str) -> str:

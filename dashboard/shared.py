@@ -27,11 +27,8 @@ def blend(run: Run, draw: Callable[[Choice], None]) -> None:
     sliders = st.container()
     draw(choice)  # before the sliders, which the reader sees move anyway
     with sliders:
-        weights(choice)
-        length()
+        settings(choice)
         hiding(run)
-        if choice.reranker:
-            st.caption(t("list.not_reranked"))
     share()
 
 
@@ -46,10 +43,10 @@ def everybody(run: Run, title: str) -> Analytics | None:
     return known
 
 
-def settings(now: Choice, rerankers: list[str]) -> None:
-    """What changes the lists of all users: weights, re-ranker and K."""
+def settings(now: Choice) -> None:
+    """What changes every list: weights, re-ranker and K."""
     weights(now)
-    reranker(now, rerankers)
+    reranker(now.run)
     length()
 
 
@@ -86,6 +83,8 @@ def sureness(now: Choice) -> str:
         words.append(t(f"list.rehidden.{now.hide}"))
     if now.moved:
         words.append(t("list.uncalibrated"))
+    elif now.reranker:
+        words.append(t("rerank.sure"))
     elif now.rehidden:
         pass  # what was checked were other lists
     elif checked is None:
@@ -121,11 +120,10 @@ def weights(choice: Choice) -> None:
     st.button(plain("blend.reset"), icon=":material/undo:", on_click=state.reset_weights, args=(run,), width="stretch")
 
 
-def reranker(now: Choice, rerankers: list[str]) -> None:
-    """Which re-ranker, and its strength."""
-    names = {"": plain("rerank.none")} | {name: lab_tables.reranker(name) for name in rerankers}
-    left, right = st.columns(2, gap="small", vertical_alignment="bottom")
-    left.selectbox(
+def reranker(run: Run) -> None:
+    """Which re-ranker, of those that the run can feed, and its strength."""
+    names = {"": plain("rerank.none")} | {name: lab_tables.reranker(name) for name in runs.features(run).rerankers}
+    st.selectbox(
         plain("rerank"),
         list(names),
         index=list(names).index(state.held("reranker", "")),
@@ -134,14 +132,14 @@ def reranker(now: Choice, rerankers: list[str]) -> None:
         help=t("rerank.help"),
         on_change=state.touched,
     )
-    right.slider(
+    st.slider(
         plain("rerank.strength"),
         0.0,
         1.0,
         state.held("strength"),
         step=0.05,
         key="strength",
-        disabled=not now.reranker,
+        disabled=not state.reranker(),
         on_change=state.touched,
     )
 

@@ -19,8 +19,9 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from dashboard import runs, strings
-from dashboard.strings import t
-from recsys_core import browse
+from dashboard.strings import plain, t
+from recsys_core import beside, browse
+from recsys_core.beside import Reranking
 from recsys_core.browse import Found, Person, UserList
 from recsys_core.hybrid import Blend
 from recsys_core.rerank import RERANKERS
@@ -71,7 +72,7 @@ class Choice:
     person: Person
     k: int
     blend: Blend
-    reranker: str = ""  # of the Blend lab; "" = none
+    reranker: str = ""  # of all lists, those of one person too; "" = none
     strength: float = 0.0
     hide: str = ""  # what the person's list leaves out, one of HIDES; "" = as the run says
 
@@ -79,6 +80,11 @@ class Choice:
     def rehidden(self) -> bool:
         """Does the list leave out something else than the run's own?"""
         return self.hide not in ("", self.run.settings.hide)
+
+    @property
+    def how(self) -> Reranking | None:
+        """How lists are re-ranked; None if they are not."""
+        return Reranking(runs.features(self.run), self.reranker, self.strength) if self.reranker else None
 
     @property
     def moved(self) -> dict[str, float]:
@@ -143,9 +149,17 @@ def begin_run(run: Run, page: str = "user") -> None:
     _begin_weights(run, asked.get("weights"))
     _begin_hide(run, asked.get("hide"))
     _begin_find(run)
-    _begin_rerank(asked.get("reranker"), asked.get("strength"))
+    _begin_rerank(run, asked.get("reranker"), asked.get("strength"))
     _keep(run)
     st.session_state["begun"] = True
+
+
+def aside(page: str) -> None:
+    """A page about no run: it draws none of the frame's widgets, so what they hold is set anew, or it is dropped."""
+    st.session_state["page"] = page
+    for key in ("run", "user", "query", "case", "group"):
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
 
 
 def _begin_user(run: Run, asked: str | None) -> None:
@@ -229,12 +243,15 @@ def rates(run: Run) -> bool:
     return not bool(run.known.liked.all())
 
 
-def _begin_rerank(name: str | None, strength: str | None) -> None:
+def _begin_rerank(run: Run, name: str | None, strength: str | None) -> None:
     st.session_state.setdefault("reranker", name if name in RERANKERS else "")
     number = _number(strength)
     st.session_state.setdefault("strength", number if 0 <= number <= 1 else STRENGTH)
     if (name is not None and name not in RERANKERS) or (strength is not None and not 0 <= number <= 1):
         note("reranker", t("note.reranker", value=f"{name} {strength}"[:80], used=STRENGTH))
+    if reranker() and reranker() not in runs.features(run).rerankers:
+        note("reranker", t("note.reranker.unfed", name=plain(f"reranker.{reranker()}"), run=run.path.name))
+        st.session_state["reranker"] = ""
 
 
 def _number(text: str | None) -> float:
@@ -251,9 +268,14 @@ def _keep(run: Run) -> None:
         st.session_state[key] = st.session_state[key]
 
 
+def reranker() -> str:
+    """The one that is picked, at whatever strength; "" for none."""
+    return str(st.session_state.get("reranker", ""))
+
+
 def reranking() -> tuple[str, float]:
     """Re-ranker and strength as chosen; a strength of 0 is none."""
-    name, strength = st.session_state.get("reranker", ""), float(st.session_state.get("strength", 0.0))
+    name, strength = reranker(), float(st.session_state.get("strength", 0.0))
     return (name, strength) if name and strength > 0 else ("", 0.0)
 
 
@@ -349,7 +371,8 @@ def choice(run: Run) -> Choice:
     hide = str(st.session_state.get("hide", run.settings.hide))
     person = runs.person(run, st.session_state["user"], hide)
     now = Choice(run, person, int(st.session_state["k"]), learned.with_weights(weights), *reranking(), hide=hide)
-    st.session_state["kept"] = {"k": now.k, "hide": hide} | {weight_key(run, name): weight for name, weight in weights.items()}
+    again = {"k": now.k, "hide": hide, "reranker": reranker(), "strength": st.session_state.get("strength", STRENGTH)}
+    st.session_state["kept"] = again | {weight_key(run, name): weight for name, weight in weights.items()}
     if st.session_state.get("page") not in OWN_URL:
         write_url(link(now))
     return now
@@ -421,4 +444,4 @@ def options(now: Choice) -> list[str]:
 
 
 def user_list(now: Choice) -> UserList:
-    return browse.user_list(now.run, now.person, now.blend, k=now.k)
+    return beside.user_list(now.run, now.person, now.blend, k=now.k, how=now.how)

@@ -10,8 +10,7 @@ import streamlit as st
 from dashboard import runs
 from dashboard.state import STRENGTH, Choice, link, write_url
 from dashboard.strings import t
-from recsys_core import beside
-from recsys_core.beside import Beside, Features, Ranked, ranked, side_by_side
+from recsys_core.beside import Beside, Ranked, Reranking, ranked, side_by_side
 from recsys_core.explain import batch
 from recsys_core.rerank import RERANKERS
 from recsys_core.run import Run
@@ -51,16 +50,6 @@ def read(text: str) -> Wanted | None:
     return Wanted(kind, name, value) if kind == "rerank" and name in RERANKERS and 0 <= value <= 1 else None
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _features(path: str, stamp: str) -> Features:
-    return Features.of(runs.open_run(Path(path)))
-
-
-def features(run: Run) -> Features:
-    """What re-rankers know of a run's catalogue."""
-    return _features(str(run.path), runs.stamp(run.path))
-
-
 def others(run: Run) -> list[str]:
     """Names of the other runs in the folder."""
     return [name for name, path in runs.run_paths().items() if path != run.path]
@@ -68,7 +57,7 @@ def others(run: Run) -> list[str]:
 
 def kinds(run: Run) -> list[str]:
     """What can be laid beside a list of this run."""
-    can = {"rerank": bool(features(run).rerankers), "user": len(run.dataset.users) > 1, "run": bool(others(run))}
+    can = {"rerank": bool(runs.features(run).rerankers), "user": len(run.dataset.users) > 1, "run": bool(others(run))}
     return [kind for kind in KINDS if can.get(kind, True)]
 
 
@@ -82,7 +71,7 @@ def begin(run: Run) -> None:
         chosen = {"beside kind": found.kind, "beside strength": found.strength}
         chosen |= {f"beside {key}": found.name if found.kind == kind else "" for key, kind in NAMED.items()}
         st.session_state.update(chosen)
-    options = {"beside kind": kinds(run), "beside run": others(run), "beside reranker": features(run).rerankers}
+    options = {"beside kind": kinds(run), "beside run": others(run), "beside reranker": runs.features(run).rerankers}
     for key in KEYS:
         now, known = st.session_state[key], options.get(key)
         st.session_state[key] = now if known is None or now in known else next(iter(known), "")  # set anew, or it is dropped
@@ -91,7 +80,7 @@ def begin(run: Run) -> None:
 def _fits(run: Run, wanted: Wanted) -> bool:
     if wanted.kind == "user":
         return _user(run, wanted.name)
-    known = {"run": others(run), "rerank": features(run).rerankers}.get(wanted.kind, [wanted.name])
+    known = {"run": others(run), "rerank": runs.features(run).rerankers}.get(wanted.kind, [wanted.name])
     return wanted.name in known
 
 
@@ -124,21 +113,23 @@ def touched() -> None:
 
 
 def other(now: Choice, wanted: Wanted) -> Ranked | None:
-    """The second list; None if the user is not in the data it would be made of."""
+    """The second list; None if the user is not in the data it would be made of. That of another user is re-ranked as this one."""
     if wanted.kind == "learned":
         return ranked(now.run, now.person, now.run.model.blend, k=now.k)
     if wanted.kind == "rerank":
-        how = {"k": now.k, "reranker": wanted.name, "strength": wanted.strength}
-        return beside.reranked(now.run, now.person, now.blend, features(now.run), **how)  # type: ignore[arg-type]
+        how = Reranking(runs.features(now.run), wanted.name, wanted.strength)
+        return ranked(now.run, now.person, now.blend, k=now.k, how=how)
     run = now.run if wanted.kind == "user" else runs.open_run(runs.run_paths()[wanted.name])
     user = wanted.name.strip() if wanted.kind == "user" else now.person.user
     if not _user(run, user):
         return None
-    return ranked(run, runs.person(run, user, now.hide), now.blend if wanted.kind == "user" else run.model.blend, k=now.k)
+    person = runs.person(run, user, now.hide)
+    alike = wanted.kind == "user"
+    return ranked(run, person, now.blend if alike else run.model.blend, k=now.k, how=now.how if alike else None)
 
 
 def compared(now: Choice, second: Ranked) -> Beside:
-    return side_by_side(ranked(now.run, now.person, now.blend, k=now.k), second)
+    return side_by_side(ranked(now.run, now.person, now.blend, k=now.k, how=now.how), second)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

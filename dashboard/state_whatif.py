@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from dashboard import runs, state_beside
+from dashboard import runs
 from dashboard.state import Choice, current_run, link, touched, write_url
 from dashboard.strings import t
 from recsys_core import new_item, whatif
@@ -41,7 +41,7 @@ def _effects(path: str, stamp: str, user: str, edits: Edits, hide: str, reacted:
 @st.cache_data(max_entries=4, show_spinner=False)
 def _starters(path: str, stamp: str) -> pd.DataFrame:
     run = runs.open_run(Path(path))
-    return whatif.starters(run, state_beside.features(run), STARTERS)
+    return whatif.starters(run, runs.features(run), STARTERS)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

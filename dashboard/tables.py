@@ -26,10 +26,11 @@ LETTER, WIDE = 5.6, 14  # pixels of a letter on average, and of one that is as w
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # how a formula begins
 
 
-def list_view(frame: pd.DataFrame) -> pd.DataFrame:
-    """The list as shown: rank, move, title, year, tags, percent (0-100), bar (an image address)."""
+def list_view(frame: pd.DataFrame, by_score: bool = False) -> pd.DataFrame:
+    """The list as shown: rank, move (against the learned list, or that `by_score`), title, year, tags, percent (0-100), bar (an
+    image address)."""
     tags = [[*([plain("list.cold")] if cold else []), *tags] for cold, tags in zip(frame["cold"], frame["tags"], strict=True)]
-    moves = [move(r, was, new) for r, was, new in zip(frame["rank"], frame["learned_rank"], frame["new"], strict=True)]
+    moves = [move(*place) for place in places(frame, by_score)]
     percent = (100 * frame["probability"]).to_numpy()
     columns: dict[str, Any] = {"move": moves, "tags": pd.Series(tags, dtype=object), "percent": percent, "bar": bar_images(frame)}
     columns["why"] = [plain("why.button")] * len(frame)
@@ -130,9 +131,21 @@ def board_view(board: Scoreboard) -> pd.DataFrame:
     return pd.DataFrame({"method": table.index, **{name: table[column].to_numpy() for name, column in columns.items()}})
 
 
-def moved(frame: pd.DataFrame) -> int:
-    """How many items are at another place than under the learned weights, new ones aside."""
-    return int(((frame["rank"] != frame["learned_rank"]) & ~frame["new"]).sum())
+def places(frame: pd.DataFrame, by_score: bool) -> list[tuple[int, int, bool]]:
+    """Of each item its place, what it was in the learned list, or in that `by_score`, and whether it was not shown there."""
+    was = frame["score_rank" if by_score else "learned_rank"]
+    return list(zip(frame["rank"], was, was > len(frame) if by_score else frame["new"], strict=True))
+
+
+def changes(frame: pd.DataFrame, by_score: bool = False) -> tuple[int, int]:
+    """How many items are new against the learned list, or that `by_score`, and how many others are at another place."""
+    found = places(frame, by_score)
+    return sum(new for _, _, new in found), sum(rank != was and not new for rank, was, new in found)
+
+
+def place_of(frame: pd.DataFrame, item: str) -> int:
+    """Where a list has an item; 0 if it has not."""
+    return next((int(rank) for rank, found in zip(frame["rank"], frame["item_id"], strict=True) if found == item), 0)
 
 
 def bases(frame: pd.DataFrame) -> str:

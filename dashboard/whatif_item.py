@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import charts, report, shared, state_whatif, tables
+from dashboard import charts, lab_tables, report, shared, state_whatif, tables
 from dashboard import explain_charts as why
 from dashboard.state import Choice
 from dashboard.strings import joined, language, plain, t
@@ -75,6 +75,8 @@ def show(now: Choice, arrival: Arrival, found: Audience) -> None:
         first = frame.iloc[0]
         best = {"user": str(first["user_id"]), "place": int(first["place"]), "chance": float(first["probability"])}
         st.markdown(t("whatif.item.says", **facts, **best))
+    if now.reranker:
+        st.caption(plain("rerank.item", **lab_tables.reranking(now.reranker, now.strength)))
     for text in doubts(now.run, arrival.item):
         st.caption(text)
     people(now, frame)

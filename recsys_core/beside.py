@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from recsys_core import browse, rerank
 from recsys_core.analytics import POOL, attribute_shares, item_features, usable_rerankers
-from recsys_core.browse import Person
+from recsys_core.browse import Person, UserList
 from recsys_core.differences import rank_biased_overlap
 from recsys_core.errors import UserError
 from recsys_core.evaluate import text_vectors
@@ -56,11 +56,6 @@ class Beside:
     def same(self) -> bool:
         """The same items in the same order."""
         return not (self.n_new or self.n_left or self.n_moved)
-
-
-def ranked(run: Run, person: Person, blend: Blend, *, k: int) -> Ranked:
-    """A person's top K under a blend."""
-    return Ranked(browse.user_list(run, person, blend, k=k).frame, browse.order(run, person, blend))
 
 
 def side_by_side(first: Ranked, second: Ranked) -> Beside:
@@ -132,15 +127,45 @@ class Features:
         return made | ({"target": attribute_shares(history, self.of_items["mass"])[0]} if "target" in needs else {})
 
 
+@dataclass(frozen=True)
+class Reranking:
+    """How lists are re-ranked: by name, at a strength of 0-1, with what is known of the items."""
+
+    features: Features
+    reranker: str
+    strength: float
+
+
+def user_list(run: Run, person: Person, blend: Blend, *, k: int, how: Reranking | None) -> UserList:
+    """The person's top K, re-ranked if `how` says so. Raises UserError as `picked`."""
+    return browse.user_list(run, person, blend, k=k, items=None if how is None else picked(run, person, blend, k=k, how=how))
+
+
+def ranked(run: Run, person: Person, blend: Blend, *, k: int, how: Reranking | None = None) -> Ranked:
+    """The same as one of two lists. Where it is re-ranked, what was not picked has no place. Raises UserError as `picked`."""
+    frame = user_list(run, person, blend, k=k, how=how).frame
+    return Ranked(frame, browse.order(run, person, blend) if how is None else frame["item_id"].to_numpy(dtype=object))
+
+
 def reranked(run: Run, person: Person, blend: Blend, features: Features, *, k: int, reranker: str, strength: float) -> Ranked:
-    """The person's list re-ranked among the POOL * k best candidates, as `analytics.measure` does for all; what was not
-    picked has no place. Raises UserError for an unknown re-ranker, one that the run cannot feed, or a strength outside 0-1."""
-    known = rerank.get(reranker)
+    """The person's list re-ranked. Raises UserError as `picked`."""
+    return ranked(run, person, blend, k=k, how=Reranking(features, reranker, strength))
+
+
+def top(run: Run, person: Person, blend: Blend, *, k: int, how: Reranking | None) -> NDArray[np.object_]:
+    """External ids of the list alone, best first."""
+    if how is None:
+        return browse.order(run, person, blend)[:k]
+    return run.dataset.items.ids[picked(run, person, blend, k=k, how=how)]
+
+
+def picked(run: Run, person: Person, blend: Blend, *, k: int, how: Reranking) -> NDArray[np.int64]:
+    """Internal ids of the person's list re-ranked, best first: among the POOL * k best candidates, as `analytics.measure` does
+    for all. Raises UserError for an unknown re-ranker, one that the run cannot feed, or a strength outside 0-1."""
+    known = rerank.get(how.reranker)
     scores = hide(blend.logit(person.z, run.model.cold), person.hidden)
     pool = top_k(scores, POOL * k)[0]
     pool = pool[pool >= 0]
-    (row,) = run.dataset.users.codes([person.user], "user")
-    given = features.needed(reranker, pool, run.likes[[row]].csr())
-    picked = known(scores[:, pool], given, k=k, strength=strength)[0] if len(pool) else np.zeros(0, np.int64)
-    frame = browse.user_list(run, person, blend, k=k, items=pool[picked[picked >= 0]]).frame
-    return Ranked(frame, frame["item_id"].to_numpy(dtype=object))
+    given = how.features.needed(how.reranker, pool, person.row.likes.csr())
+    columns = known(scores[:, pool], given, k=k, strength=how.strength)[0] if len(pool) else np.zeros(0, np.int64)
+    return np.asarray(pool[columns[columns >= 0]], np.int64)

@@ -79,9 +79,11 @@ class UserList:
     """A top-K list and what the weights did to it.
 
     Args:
-        frame: one row an item, best first: rank, learned_rank, item_id, title, year, tags, logit, probability, base, cold,
-            new (not in the learned top K), `part_<component>` (NaN = not available).
-        left: rows of the learned top K that are in this list no more: item_id, title, learned_rank, rank.
+        frame: one row an item, best first: rank in this list, score_rank (its place by score alone, the same where nothing is
+            re-ranked), learned_rank, item_id, title, year, tags, logit, probability, base, cold, new (not in the learned top K),
+            `part_<component>` (NaN = not available).
+        left: rows of the learned top K, or where a list is re-ranked of the top K by score, that are in this list no more:
+            item_id, title, learned_rank, rank (by score).
         n_candidates, n_hidden: items ranked, and items left out.
         gap: largest |base + parts - logit| of the list.
         lead: component with the largest mean part, and in how many items it is the largest; None if no part is above zero.
@@ -296,13 +298,15 @@ def order(run: Run, person: Person, blend: Blend) -> NDArray[np.object_]:
 
 
 def user_list(run: Run, person: Person, blend: Blend, *, k: int, items: NDArray[np.int64] | None = None) -> UserList:
-    """The person's top K under a blend, beside their learned list; or these `items` (internal ids) in the order given.
+    """The person's top K under a blend, beside their learned list; or these `items` (internal ids) in the order given, beside
+    the top K by score.
 
     Raises:
         ArithmeticError: base and parts do not add up to a logit (a broken component).
     """
     order = _order(run, person.z, person.hidden, blend)
-    items = order[:k] if items is None else items
+    ranks = _ranks(order, len(run.model.cold))
+    was, items = (person.learned_rank, order[:k]) if items is None else (ranks, items)
     cold = run.model.cold[items]
     parts = blend.parts(person.z[:, items], cold)[0].astype(np.float64)  # (k, components)
     base = blend.base(cold).astype(np.float64)
@@ -310,9 +314,9 @@ def user_list(run: Run, person: Person, blend: Blend, *, k: int, items: NDArray[
     gap = float(np.abs(base + np.nansum(parts, axis=1) - logit).max(initial=0.0))
     if not gap <= TOLERANCE:
         raise ArithmeticError(f"base and parts miss the logit by {gap:.2g} for user {person.user!r}")
-    ranks = _ranks(order, len(run.model.cold))
     facts = {
         "rank": np.arange(1, len(items) + 1),
+        "score_rank": ranks[items],
         "learned_rank": person.learned_rank[items],
         "logit": logit,
         "probability": sigmoid(logit),
@@ -321,15 +325,13 @@ def user_list(run: Run, person: Person, blend: Blend, *, k: int, items: NDArray[
         "new": person.learned_rank[items] > k,
     } | {f"part_{name}": parts[:, c] for c, name in enumerate(blend.names)}
     frame = pd.concat([items_of(run.dataset, items), pd.DataFrame(facts)], axis=1)
-    left = _left(run, person, ranks, k)
+    gone = np.setdiff1d(np.flatnonzero((was >= 1) & (was <= k)), items)
+    left = _left(run, person, ranks, gone[np.argsort(was[gone])])
     return UserList(frame, left, len(order), len(person.hidden.items), gap, *_lead(parts, blend.names))
 
 
-def _left(run: Run, person: Person, ranks: NDArray[np.int64], k: int) -> pd.DataFrame:
-    learned, listed = person.learned_rank, (ranks >= 1) & (ranks <= k)
-    gone = np.flatnonzero((learned >= 1) & (learned <= k) & ~listed)
-    gone = gone[np.argsort(learned[gone])]
-    places = pd.DataFrame({"learned_rank": learned[gone], "rank": ranks[gone]})
+def _left(run: Run, person: Person, ranks: NDArray[np.int64], gone: NDArray[np.int64]) -> pd.DataFrame:
+    places = pd.DataFrame({"learned_rank": person.learned_rank[gone], "rank": ranks[gone]})
     return pd.concat([items_of(run.dataset, gone)[["item_id", "title"]], places], axis=1)
 
 

@@ -342,8 +342,16 @@ class Dataset:
         return histories_of(self.interactions[self.liked], len(self.users), len(self.items))
 
     def met(self) -> Histories:
-        """Everything a user has met, liked or not; what a list hides by default."""
+        """Everything a user has met, liked or not; what a list hides by default. Built once, as `histories`."""
+        return self._met
+
+    @cached_property
+    def _met(self) -> Histories:
         return histories_of(self.interactions, len(self.users), len(self.items))
+
+    def hidden(self, hide: str) -> Histories:
+        """What lists leave out, if they hide all that was "met", or only what was "liked"."""
+        return self.met() if hide == "met" else self.likes()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -379,7 +387,7 @@ class Dataset:
         told = self.summary()
         counts = {key.replace("_", " "): told[key] for key in ("users", "items", "interactions", "likes", "items_with_text")}
         liked = "every interaction" if self.threshold is None else f"a value of {self.threshold:g} or more"
-        head, texts = self.catalog.frame.iloc[:SHOWN], [_cut(t) for t in self.catalog.texts[:SHOWN]]
+        head, texts = self.catalog.frame.iloc[:SHOWN], [show.cut(t, 80) for t in self.catalog.texts[:SHOWN]]
         more = [[", ".join(map(str, values)) for values in head[name]] for name in told["attributes"]]
         likes = np.bincount(self.interactions.item[self.liked], minlength=len(self.items)).tolist()
         rows = zip(self.items.ids, head["title"], *more, texts, likes, strict=False)  # as many as the head has
@@ -401,10 +409,6 @@ class Dataset:
         facts = {"schema": SCHEMA, "name": self.name, "threshold": self.threshold, "notes": self.notes}
         text = json.dumps({**facts, "fingerprint": self.fingerprint}, indent=1, ensure_ascii=False)
         (folder / "dataset.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _cut(text: str, most: int = 80) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def rank_in_group(group: NDArray[Any], key: NDArray[Any]) -> NDArray[np.int64]:
@@ -484,16 +488,9 @@ def load_prepared(folder: Path) -> Dataset:
     table = items.drop(columns="item_id")
     lists = {name: pd.Series([tuple(v) for v in table[name]], dtype=object) for name in Catalog(table).attributes}
     table = pd.DataFrame({name: lists.get(name, table[name]) for name in table.columns}, index=table.index)
-    dataset = Dataset(
-        name=facts["name"],
-        users=Vocabulary.of(users["user_id"]),
-        items=Vocabulary.of(items["item_id"]),
-        interactions=interactions,
-        catalog=Catalog(table),
-        user_table=users.drop(columns="user_id"),
-        threshold=facts["threshold"],
-        notes=tuple(facts["notes"]),
-    )
+    people, things = Vocabulary.of(users["user_id"]), Vocabulary.of(items["item_id"])
+    told: dict[str, Any] = {"user_table": users.drop(columns="user_id"), "threshold": facts["threshold"]}
+    dataset = Dataset(facts["name"], people, things, interactions, Catalog(table), notes=tuple(facts["notes"]), **told)
     if dataset.fingerprint != facts["fingerprint"]:
         raise UserError(f"{folder}: the tables do not match the fingerprint in dataset.json; prepare it again")
     return dataset

@@ -147,13 +147,14 @@ def like_cold(blend: Blend, learned: Blend, alone: str = "cold") -> Blend:
 
 
 def calibrate(blend: Blend, store: Candidates, k: int, held_out: float = 0.0) -> Blend:
-    """Scale weights and set the bias so that sigmoid(logit) is the like rate of what is shown (Platt 1999).
+    """Scale weights and set the bias so that sigmoid(logit) is the like rate of what final lists show (Platt 1999).
 
     Fitted on each user's top k of the store, hits against misses; the slope is positive, so no ranking changes. Two things make
-    validation look worse than the lists it stands for, and are taken out: items met in the validation part and not liked, which
-    final lists hide (pairs left out), and likes that are held out for the test, which stand in the lists as misses. Of those
-    nothing is known but their number, `held_out` for each validation like; being like them they take as many places for each
-    hit, and the misses weigh that much less.
+    validation look worse than the lists it stands for. Items met in the validation part and not liked, which final lists hide:
+    these pairs are left out. And likes that are held out for the test, which stand among the misses: of those nothing is known
+    but their number, `held_out` for each validation like. Where a pair is a validation like with probability q, it is a test like
+    with held_out q, as one is like the other. Final lists hide validation likes, and of what these leave over, 1 - q, the share
+    held_out q / (1 - q) is liked; the second fit is of that.
     """
     logit = store.logit(replace(blend, bias=0.0))
     k = min(k, logit.shape[1])
@@ -163,24 +164,29 @@ def calibrate(blend: Blend, store: Candidates, k: int, held_out: float = 0.0) ->
     hit = np.take_along_axis(store.relevant, top, axis=1)[judged]
     if not len(hit):  # nobody's list has anything that was judged
         return blend
-    misses = max(int((~hit).sum()), 1)
-    miss_weight = max((misses - held_out * hit.sum()) / misses, 0.1)
-    slopes, bias = _logistic(shown[judged].astype(np.float64)[:, None], hit, np.where(hit, 1.0, miss_weight))
+    x = shown[judged].astype(np.float64)[:, None]
+    slopes, bias = _logistic(x, hit)
+    if held_out:
+        q = sigmoid(x @ slopes + bias)
+        slopes, bias = _logistic(x, np.minimum(held_out * q / (1 - q), 1.0), 1 - q)
     slope = max(float(slopes[0]), 1e-3)  # above 0, or the ranking would be lost
     return replace(blend, weights=tuple(slope * w for w in blend.weights), bias=bias)
 
 
 def _logistic(
     x: NDArray[np.float64],
-    hit: NDArray[np.bool_],
+    hit: NDArray[np.bool_] | NDArray[np.float64],
     weight: NDArray[np.float64] | float = 1.0,
     given: NDArray[np.float64] | float = 0.0,
 ) -> tuple[NDArray[np.float64], float]:
-    """Slopes (n_features,) >= 0 and bias of a logistic fit with Platt's smoothed targets; features of any scale. `given`: a part
-    of each logit (n,) that is not fitted."""
+    """Slopes (n_features,) >= 0 and bias of a logistic fit with Platt's smoothed targets; features of any scale.
+
+    `hit`: 0 or 1, or a rate between; `given`: a part of each logit (n,) that is not fitted.
+    """
     weight = np.broadcast_to(weight, len(hit)) / len(hit)
-    n_hit = hit.sum()
-    target = np.where(hit, (n_hit + 1) / (n_hit + 2), 1 / (len(hit) - n_hit + 2))
+    n_hit = float(hit.sum())
+    low, high = 1 / (len(hit) - n_hit + 2), (n_hit + 1) / (n_hit + 2)
+    target = low + (high - low) * hit
     mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
     columns = np.column_stack([(x - mean) / spread, np.ones(len(x))])
 

@@ -134,12 +134,7 @@ class Run:
 
     def hidden_by(self, hide: str | None) -> Histories:
         """(n_users, n_items). "met": everything known to be met, liked or not; "liked": only likes; None: as the run says."""
-        return self.hidden if hide is None else self.met if hide == "met" else self.likes
-
-    @cached_property
-    def met(self) -> Histories:
-        """(n_users, n_items) everything the model knows to be met."""
-        return self.known.met()
+        return self.hidden if hide is None else self.known.hidden(hide)
 
     @cached_property
     def candidates(self) -> Candidates:

@@ -41,6 +41,12 @@ def page(title: str, *parts: str) -> str:
     return str(Markup('<div style="font-family:sans-serif"><b>{}</b>{}</div>').format(title, lines))
 
 
+def cut(text: object, most: int) -> str:
+    """One line of at most `most` characters; not escaped."""
+    words = " ".join(str(text).split())
+    return words if len(words) <= most else words[: most - 1].rstrip() + "…"
+
+
 def small(text: str) -> Markup:
     return Markup("<div><small>{}</small></div>").format(text)
 

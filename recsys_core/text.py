@@ -173,8 +173,9 @@ class Encoder:
         """The quicker forward pass for the weights as they are; None if this model has none."""
         if self.device != "cpu":
             return None
-        if self._fast is None or self._fast[0] != state(self.model):
-            self._fast = state(self.model), FastBert.of(self.model)
+        weights = state(self.model)
+        if self._fast is None or self._fast[0] != weights:
+            self._fast = weights, FastBert.of(self.model)
         return self._fast[1]
 
     def save(self, folder: Path) -> None:

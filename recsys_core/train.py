@@ -193,12 +193,10 @@ def make_judge(dataset: Dataset, split: Split, early: Dataset, settings: Setting
     users = np.flatnonzero(truth.lengths > 0)
     users = np.sort(rng_of(settings, "judge").permutation(users)[: settings.tune_users])
     histories = early.histories()
-    hides_met = settings.hide == "met"
-    later = dataset.subset(valid & ~dataset.liked & hides_met).met()
+    later = dataset.subset(valid & ~dataset.liked & (settings.hide == "met")).met()
     counts = split.counts(dataset)
     held_out = counts["test"] / counts["valid"] if split.how in ("random", "leave-last") else 0.0
-    hidden = early.met() if hides_met else early.likes()
-    return Judge(users, histories[users], hidden[users], truth[users], later[users], held_out, settings.k)
+    return Judge(users, histories[users], early.hidden(settings.hide)[users], truth[users], later[users], held_out, settings.k)
 
 
 def _tune(name: str, data: Dataset, judge: Judge, settings: Settings, checkpoint: Path | None = None) -> Fitted:
@@ -417,7 +415,7 @@ def _carry_over(learned: Blend, late: Dataset, final: Mapping[str, Fitted], sett
     histories = late.histories()
     users = np.flatnonzero(histories.lengths > 0)
     users = np.sort(rng_of(settings, "constants").permutation(users)[: settings.tune_users])
-    hidden = late.met() if settings.hide == "met" else late.likes()
+    hidden = late.hidden(settings.hide)
     found = {n: (m, s) for n, m, s in zip(learned.names, learned.mu, learned.sigma, strict=True)}
     refitted = {n: f.scorer for n, f in final.items() if n != "cold" and not f.scorer.fits_once}
     if refitted:

@@ -245,7 +245,7 @@ def judge(run: Run, merged: Merged, epochs: int = EPOCHS) -> dict[str, Any]:
     rest = merged.dataset.subset(merged.known & ~out)
     wide = replace(run.known, users=merged.dataset.users, user_table=merged.dataset.user_table)  # new users have no past there
     old = wide.histories()[users]
-    now, hidden = rest.histories()[users], (rest.met() if run.settings.hide == "met" else rest.likes())[users]
+    now, hidden = rest.histories()[users], rest.hidden(run.settings.hide)[users]
     updated, _ = renew(run.model, rest, run.settings, epochs)
     arms = {"before": (run.model, old), "folded_in": (run.model, now), "after": (updated, now)}
     found: dict[str, Any] = {"users": len(users), "k": k}
@@ -266,7 +266,7 @@ def churn(run: Run, merged: Merged, model: Hybrid) -> dict[str, dict[str, float 
     share of lists that are not the same, `users`. Those who had no history are left out: they had no list of their own."""
     late = merged.dataset.subset(merged.known)
     users = np.flatnonzero(run.histories.lengths)
-    now, hidden = late.histories(), late.met() if run.settings.hide == "met" else late.likes()
+    now, hidden = late.histories(), late.hidden(run.settings.hide)
     a = lists(run.model, run.histories[users], run.hidden[users], run.settings.k)
     b = lists(model, now[users], hidden[users], run.settings.k)
     old, data = run.dataset.interactions, merged.dataset.interactions

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys_core import browse, feedback, rerank
-from recsys_core.beside import Features
+from recsys_core.beside import Features, Reranking, top
 from recsys_core.browse import Person
 from recsys_core.data import Histories, amended
 from recsys_core.hybrid import Blend
@@ -179,10 +179,10 @@ def effects(run: Run, user: str, edits: Edits, hide_as: str | None = None, react
     ]
 
 
-def owed(run: Run, found: list[Effect], after: Person, blend: Blend, *, k: int) -> list[int]:
-    """How many items of the list after all edits would not be in it without each one."""
-    listed = set(browse.order(run, after, blend)[:k])
-    return [len(listed - set(browse.order(run, one.without, blend)[:k])) for one in found]
+def owed(run: Run, found: list[Effect], after: Person, blend: Blend, *, k: int, how: Reranking | None = None) -> list[int]:
+    """How many items of the list after all edits, re-ranked if `how` says so, would not be in it without each one."""
+    listed = set(top(run, after, blend, k=k, how=how))
+    return [len(listed - set(top(run, one.without, blend, k=k, how=how))) for one in found]
 
 
 def starters(run: Run, features: Features, n: int) -> pd.DataFrame:

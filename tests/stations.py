@@ -59,7 +59,7 @@ def place(run: Run, rank: int) -> str:
 
 
 def met(run: Run) -> str:
-    return str(run.dataset.items.ids[run.met[run.dataset.users.codes(["u01"])].items[0]])
+    return str(run.dataset.items.ids[run.hidden[run.dataset.users.codes(["u01"])].items[0]])
 
 
 def moved(run: Run) -> str:
@@ -117,6 +117,8 @@ STATIONS: dict[str, tuple[str, Callable[[Run], dict[str, str]], Callable[[AppTes
     "user, beside another user": ("user", lambda run: {"user": "u01", "beside": "user:u03"}, ran),
     "user, beside a re-ranked list": ("user", lambda run: {"user": "u01", "beside": "rerank:mmr:0.6"}, ran),
     "explain": ("explain", lambda run: {"user": "u01", "item": place(run, 1), "k": "3"}, changes),
+    "user, re-ranked": ("user", lambda run: {"user": "u01", "reranker": "mmr", "strength": "0.5"}, ran),
+    "explain, re-ranked": ("explain", lambda run: {"user": "u01", "reranker": "mmr", "strength": "0.5", "k": "3"}, changes),
     "explain, methods": ("explain", lambda run: {"user": "u01", "item": place(run, 1)}, methods),
     "explain, below": ("explain", lambda run: {"user": "u01", "item": place(run, 7), "k": "3"}, changes),
     "explain, hidden": ("explain", lambda run: {"user": "u01", "item": met(run)}, ran),
@@ -139,6 +141,8 @@ CHARTS = {
     "overview": 5,
     "user": 1,
     "user, weights moved": 1,
+    "user, re-ranked": 1,
+    "explain, re-ranked": 3,
     "explain": 3,
     "explain, methods": 6,
     "explain, below": 3,

@@ -163,6 +163,7 @@ def test_a_like_is_removed_and_undone(visit) -> None:
 
 LATE = {
     "/?user=u02&k=7&weights=popularity%3D0.2&hide=liked": "NumberInput|ButtonGroup",
+    "/?user=u02&k=7&weights=popularity%3D0.2&reranker=mmr&strength=0.65": "Slider|Selectbox",
     "/lab?user=u02&k=7&weights=popularity%3D0.2&reranker=mmr&strength=0.65": "Slider|Selectbox",
     "/whatif?user=u02&k=7&weights=popularity%3D0.2&view=new": "Slider|ButtonGroup",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,13 +33,13 @@ def implicit(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def one_user(run: Run) -> str:
     """Who has met something without liking it."""
-    return str(run.dataset.users.ids[int((run.met.lengths - run.histories.lengths).argmax())])
+    return str(run.dataset.users.ids[int((run.known.met().lengths - run.histories.lengths).argmax())])
 
 
 def disliked(run: Run, user: str) -> np.ndarray:
     """Items that a user has met and not liked."""
     codes = run.dataset.users.codes([user])
-    return np.setdiff1d(run.met[codes].items, run.likes[codes].items)
+    return np.setdiff1d(run.known.met()[codes].items, run.likes[codes].items)
 
 
 def choose(app: AppTest, key: str, value: object) -> AppTest:
@@ -172,7 +173,7 @@ def test_command_line_hides_too(tiny_run: Run, tmp_path: Path) -> None:
         expected = recommend_users(tiny_run, [user], k=10, hide_as=hide)
         assert list(pd.read_csv(out)["item_id"]) == list(expected["item_id"])
     (code,) = tiny_run.dataset.users.codes([user])
-    assert set(expected["item_id"]) & set(tiny_run.dataset.items.ids[tiny_run.met[[code]].items])
+    assert set(expected["item_id"]) & set(tiny_run.dataset.items.ids[tiny_run.known.met()[[code]].items])
     assert main(["explain", "--run", str(tiny_run.path), "--user", user, "--top", "--hide", "liked"]) == 2
 
 
@@ -183,6 +184,20 @@ def test_person_hides_as_told(tiny_run: Run) -> None:
         (code,) = tiny_run.dataset.users.codes([user])
         assert (person.learned_rank[tiny_run.hidden_by(hide)[[code]].items] == 0).all()
     assert browse.person(tiny_run, user).hidden.items.tolist() == tiny_run.hidden[[code]].items.tolist()
+
+
+@pytest.mark.parametrize("page", ["definitions", "data", "overview"])
+def test_choices_outlive_pages_that_do_not_show_them(open_app, tiny_run: Run, tmp_path: Path, page: str) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(tiny_run.path, tmp_path / name)
+    for run in ("a", "b"):  # one of them is not the first that is shown
+        app = open_app(tmp_path, run=run, user="u02", k="7", weights="ease=0.25", hide="liked", reranker="mmr", strength="0.4")
+        before = dict(app.query_params)
+        assert len(before) == 7
+        app.switch_page(f"app_pages/{page}.py")
+        ran(app)
+        app.switch_page("app_pages/user.py")
+        assert dict(ran(app).query_params) == before
 
 
 # The link.

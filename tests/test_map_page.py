@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from test_dashboard import slider
 
 from dashboard import state_map, strings
-from recsys_core import browse, catalogue_map
+from recsys_core import beside, browse, catalogue_map
+from recsys_core.beside import Features, Reranking
 from recsys_core.readers import load_dataset
 from recsys_core.run import Run
 from recsys_core.train import train
@@ -86,3 +87,24 @@ def test_the_list_on_the_map_follows_the_weights(open_app, text_run: Run) -> Non
     blend = text_run.model.blend.with_weights({"ease": 0.0, "bert": high})
     assert set(browse.user_list(text_run, person, blend, k=3).frame["item_id"]) <= listed()
     assert "weights" in app.query_params
+
+
+def test_the_list_on_the_map_is_the_reranked_one(open_app, text_run: Run) -> None:
+    features, blend = Features.of(text_run), text_run.model.blend
+    how = Reranking(features, "dpp", 0.9)
+
+    def top(user: str, how: Reranking | None) -> set[str]:
+        return set(beside.top(text_run, browse.person(text_run, user), blend, k=3, how=how)) - {"h1"}
+
+    user = next(user for user in text_run.dataset.users.ids if top(user, how) != top(user, None))
+
+    def marked(**url: str) -> set[str]:
+        app = open_app(Path(text_run.path).parent, "map", user=user, k="3", item="h1", **url)
+        next(b for b in app.button if b.label == "Draw the map").click()
+        view = next(d.value for d in ran(app).dataframe if "mark" in d.value.columns)
+        said = strings.plain("rerank.map", label="DPP", strength=0.9)
+        assert any(said in m.value for m in app.markdown) == bool(url)
+        return set(view[view["mark"] == "list"]["item_id"]) - {"h1"}
+
+    assert marked(reranker="dpp", strength="0.9") == top(user, how)
+    assert marked() == top(user, None)

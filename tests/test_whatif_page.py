@@ -255,6 +255,11 @@ def test_a_new_item_gets_the_audience_of_the_core(page, text_run: Run) -> None:
     np.testing.assert_allclose(shown["percent"], 100 * expected["probability"], rtol=1e-6)
     assert f"in the top 10 of **{found.share(10):.1%}** of 24 users" in texts(app)
     assert asked(app, "view") == "item"
+    alone = strings.plain("rerank.item", label="DPP")
+    assert alone not in texts(app)
+    app.selectbox(key="reranker").set_value("dpp")
+    assert alone in texts(ran(app))
+    assert table(app, "place")["place"].tolist() == expected["place"].tolist()
     slider(app, "cold").set_value(0.0)
     assert strings.t("whatif.item.flat") in texts(ran(app))
 

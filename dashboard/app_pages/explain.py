@@ -7,7 +7,8 @@ from functools import partial
 import streamlit as st
 
 from dashboard import explain_charts as charts
-from dashboard import report, review, runs, shared, state, state_explain, strings, tables
+from dashboard import lab_tables, report, review, runs, shared, state, state_explain, strings, tables
+from dashboard.charts import cut
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core.browse import UserList
@@ -42,12 +43,14 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
             pick(now, found)
             st.info(t("why.none"), icon=":material/block:")
             return
-        st.title(t(f"why.title.{why.state}", item=pair.title, user=now.person.user, k=now.k), anchor=False)
+        at = listed_at(now, why, found)
+        stands = why.state if at is None else "listed" if at else "below"
+        st.title(t(f"why.title.{stands}", item=pair.title, user=now.person.user, k=now.k), anchor=False)
         pick(now, found)
         if why.history is None or why.components is None:
             st.info(t("why.unscored", names=", ".join(why.missing)), icon=":material/block:")
             return
-        answer(now, why)
+        answer(now, why, at)
         left, right = st.columns(2, gap="medium")
         with left:
             components(why.components, why)
@@ -64,7 +67,7 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
         shared.folded(plain("command"), "command", "terminal", lambda: command(now, pair))
     st.download_button(
         plain("why.download"),
-        partial(written, now, why, state_explain.answers(), language),
+        partial(written, now, why, at, state_explain.answers(), language),
         f"{tables.file_name('why', now.run.path.name, now.person.user, pair.item)}.html",
         "text/html",
         icon=":material/download:",
@@ -87,8 +90,22 @@ def pick(now: Choice, found: UserList) -> None:
     shared.pick_item(now.run, {row["item_id"]: plain("why.item.listed", **row) for row in listed})
 
 
-def answer(now: Choice, why: Why) -> None:
-    """The sentence, what holds the item down, and four numbers."""
+def listed_at(now: Choice, why: Why, found: UserList) -> int | None:
+    """Place in the list as it is re-ranked, 0 = none; None if that is no question here."""
+    return tables.place_of(found.frame, why.item) if now.reranker and why.state in ("listed", "below") else None
+
+
+def reranked(now: Choice, why: Why, at: int) -> str:
+    """Where the list has the item, and where the score alone would have it."""
+    facts = lab_tables.reranking(now.reranker, now.strength) | {"place": at, "rank": why.rank, "k": now.k}
+    key = "out" if not at else "same" if at == why.rank else "in"
+    return plain(f"rerank.why.{key}", **facts)  # nothing in it is from the data
+
+
+def answer(now: Choice, why: Why, at: int | None) -> None:
+    """The sentence, what holds the item down, and four or five numbers."""
+    if at is not None:
+        st.markdown(reranked(now, why, at))
     lines = {"below": t("why.below", n=why.rank - 1), "hidden": t("why.hidden", rank=why.shown_rank)}
     if why.state in lines:
         edge = {"place": why.edge_rank, "edge": why.edge}
@@ -105,7 +122,8 @@ def answer(now: Choice, why: Why) -> None:
         figures = {
             "why.probability": (charts.percent(why.components.probability), ""),
             "why.logit": (f"{why.about.logit:.2f}", plain("why.logit.of")),
-            "why.rank": (tables.place(why.rank), of),
+            **({} if at is None else {"rerank.why.place": (tables.place(at), "")}),
+            "why.rank" if at is None else "rerank.why.rank": (tables.place(why.rank), of),
             "why.learned": (tables.place(why.learned_rank), ""),
         }
         for key, (value, note) in figures.items():
@@ -129,7 +147,7 @@ def beside(why: Why, now: Choice) -> None:
     """Of an item that is not listed: its parts beside those of the last one that is."""
     if why.beside.empty:
         return
-    st.subheader(plain("why.beside", place=why.edge_rank, title=charts.cut(why.edge, 60)), anchor=False)
+    st.subheader(plain("why.beside", place=why.edge_rank, title=cut(why.edge, 60)), anchor=False)
     st.caption(t("why.beside.caption"))
     number = st.column_config.NumberColumn
     columns = {
@@ -336,7 +354,8 @@ def trusted(found: Explanation) -> None:
 def changes(now: Choice, why: Why) -> None:
     """What takes a listed item out of the list, or brings another in."""
     st.subheader(plain("why.changes"), anchor=False)
-    st.caption(t(f"why.changes.{why.state}", k=now.k))
+    by_score = t("rerank.why.changes") if now.reranker and why.state != "hidden" else ""
+    st.caption(joined(t(f"why.changes.{why.state}", k=now.k), by_score))
     if why.state == "hidden":
         return
     what = state_explain.about(now, why.item, "changes", now.k)
@@ -430,19 +449,21 @@ def trust(now: Choice, why: Why) -> None:
     st.caption(joined(t("why.trust.board", n=board.settings["users"], k=board.settings["k"], most=most), verdict))
 
 
-def written(now: Choice, why: Why, answers: state_explain.Answers, language: str) -> bytes:
+def written(now: Choice, why: Why, at: int | None, answers: state_explain.Answers, language: str) -> bytes:
     """The report, made when its button is pressed, where no session is: the exact answers, and what has been asked for."""
     with strings.speaking(language):
-        return report_of(now, why, answers).encode("utf-8", "replace")
+        return report_of(now, why, at, answers).encode("utf-8", "replace")
 
 
-def report_of(now: Choice, why: Why, answers: state_explain.Answers) -> str:
+def report_of(now: Choice, why: Why, at: int | None, answers: state_explain.Answers) -> str:
     about = {"user": now.person.user, "item": why.item, "title": why.title, "sentence": why.sentence, "rank": why.rank}
     first = named(why.history, **about)
     asked = state_explain.of(answers, now, why.item)
     sections = [found for found in (first, why.components, why.attributes, *asked) if isinstance(found, Explanation)]
     what_if = {name: change for found in asked for name, change in what_ifs(found).items()}
-    return report.report_html(**report.of_pair(now.run, why.about, sections, what_if))
+    made = report.of_pair(now.run, why.about, sections, what_if)
+    said = [] if at is None else [reranked(now, why, at).replace("**", "")]
+    return report.report_html(**made | {"notes": [*said, *made["notes"]]})
 
 
 def what_ifs(found: object) -> dict[str, tuple[str, tables.Frame]]:

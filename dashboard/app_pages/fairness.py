@@ -9,7 +9,7 @@ from dashboard.lab_tables import formula
 from dashboard.state import Choice
 from dashboard.strings import code, plain, t
 from recsys_core import differences, fairness
-from recsys_core.analytics import Analytics, Measured
+from recsys_core.analytics import Measured
 from recsys_core.run import Run
 
 TILES = ("coverage", "gini", "long_tail_share", "popularity_lift", "calibration_kl")
@@ -23,17 +23,17 @@ def page(run: Run) -> None:
         return
     top, rest = st.container(gap="small"), st.container(gap="small")
     with st.sidebar:
-        settings(run, known, top, rest)
+        settings(run, top, rest)
 
 
 @st.fragment
-def settings(run: Run, known: Analytics, top: Place, rest: Place) -> None:
+def settings(run: Run, top: Place, rest: Place) -> None:
     """Sliders, re-ranker and K in the sidebar; a move measures and draws everything again."""
     now = state.choice(run)  # the session knows a move before its slider is drawn
     found = state_lab.measured(now)
     with top:
         headlines(now, found)
-    shared.settings(now, known.rerankers)
+    shared.settings(now)
     with rest:
         left, right = st.columns(2, gap="medium")
         with left:

@@ -44,11 +44,11 @@ def page(run: Run) -> None:
         return
     top, rest = st.container(gap="small"), st.container(gap="small")
     with st.sidebar:
-        settings(run, known.rerankers, top, rest)
+        settings(run, top, rest)
 
 
 @st.fragment
-def settings(run: Run, rerankers: list[str], top: Place, rest: Place) -> None:
+def settings(run: Run, top: Place, rest: Place) -> None:
     """Sliders, re-ranker, K and presets in the sidebar; a move measures and draws everything again."""
     now = state.choice(run)  # the session knows a move before its slider is drawn
     seen = Seen.of(now)
@@ -58,7 +58,7 @@ def settings(run: Run, rerankers: list[str], top: Place, rest: Place) -> None:
         shared.folded(plain("lab.table"), "metrics", "table", lambda: twin(now, seen.changes))
         trade_off(now, seen.found)
         movers(now, seen)
-    shared.settings(now, rerankers)
+    shared.settings(now)
     shared.folded(plain("presets"), "presets", "bookmark", lambda: presets(run))
     shared.share()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import map_charts, shared, state, state_explain, state_map, tables
+from dashboard import lab_tables, map_charts, shared, state, state_explain, state_map, tables
 from dashboard.state import Choice
-from dashboard.strings import plain, t
+from dashboard.strings import joined, plain, t
 from recsys_core import catalogue_map
 from recsys_core.catalogue_map import DECADE, Neighbours
 from recsys_core.errors import UserError
@@ -17,8 +17,7 @@ from recsys_core.run import Run
 def page(run: Run) -> None:
     now = state.choice(run)
     with st.sidebar:
-        shared.weights(now)
-        shared.length()
+        shared.settings(now)
         shared.hiding(run)
     listed = [str(i) for i in state.user_list(now).frame["item_id"]]
     item = state_explain.item(now, listed)
@@ -58,7 +57,8 @@ def picture(now: Choice, listed: list[str], item: str | None) -> None:
         frame["group"] = frame["group"].clip(upper=len(words) - 1)
     counts = frame["mark"].value_counts()
     past, top = int(counts.get("history", 0)), int(frame["item_id"].isin(listed).sum())
-    st.markdown(t("map.says", n=len(frame), user=now.person.user, past=past, top=top))
+    how = plain("rerank.map", **lab_tables.reranking(now.reranker, now.strength)) if now.reranker else ""
+    st.markdown(joined(t("map.says", n=len(frame), user=now.person.user, past=past, top=top), how))
     marks = [(key, plain(f"map.mark.{key}")) for key in map_charts.MARKS]
     shared.chart(map_charts.map_chart(frame, words, marks), "map", plain("map.title"))
     st.caption(

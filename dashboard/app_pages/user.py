@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import beside, charts, light, reactions, runs, shared, state, state_explain, tables
+from dashboard import beside, charts, lab_tables, light, reactions, runs, shared, state, state_explain, tables
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core import browse
@@ -97,7 +97,8 @@ def answer(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
     """The list in the page, its file in the sidebar."""
     found = state.user_list(now)
     show(place, now, found)
-    name = tables.file_name(now.run.path.name, now.person.user)
+    how = (now.reranker, f"{now.strength:g}") if now.reranker else ()
+    name = tables.file_name(now.run.path.name, now.person.user, *how)
     shared.download(found.frame, name, "list", plain("download"), width="stretch")
 
 
@@ -112,7 +113,7 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList)
         above, below = st.container(gap="small"), st.container(gap="small")
         with below:  # sent first: the scores, which the reader waits for, are drawn while the table is made
             parts(now, found)
-            gone(found)
+            gone(now, found)
             shared.folded(plain("command"), "command", "terminal", lambda: command(now))
         with above:
             st.markdown(lead(now, found))
@@ -124,13 +125,19 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList)
 
 def command(now: Choice) -> None:
     st.code(state.command(now), language="bash", wrap_lines=True)
+    if now.reranker:
+        st.caption(t("rerank.command"))
 
 
 def lead(now: Choice, found: UserList) -> str:
     """The sentence above the list."""
-    n, moved = len(found.frame), tables.moved(found.frame)
-    new = int(found.frame["new"].sum())
+    n, (new, moved) = len(found.frame), tables.changes(found.frame, bool(now.reranker))
     short = " " + t("list.short", n=n) if n < now.k else ""
+    if now.reranker:
+        key = "rerank.new" if new else "rerank.moved" if moved else "rerank.same"
+        facts = lab_tables.reranking(now.reranker, now.strength)
+        said = plain(key, new=new, n=n, k=now.k, moved=moved, **facts)  # nothing in it is from the data
+        return joined(said, t("rerank.weights") if now.moved else "") + short
     if new:
         return t("list.moved", new=new, k=n, moved=moved) + short
     if now.moved:
@@ -140,11 +147,13 @@ def lead(now: Choice, found: UserList) -> str:
 
 
 def table(now: Choice, found: UserList) -> None:
-    """The list, a way from each item to the page Explain; the column of moves is there when weights are moved."""
+    """The list, a way from each item to the page Explain; the column of moves is there when weights are moved or it is
+    re-ranked."""
+    against = plain("rerank.move.help" if now.reranker else "column.move.help")
     config, ids = st.column_config, tuple(found.frame["item_id"])
     columns = {
         "rank": config.NumberColumn(plain("column.rank"), format="#%d", width=42),
-        "move": config.TextColumn(plain("column.move"), help=plain("column.move.help"), width=92),
+        "move": config.TextColumn(plain("column.move"), help=against, width=92),
         "title": config.TextColumn(plain("column.title"), width=150),
         "year": config.TextColumn(plain("column.year"), width=48),
         "tags": config.ListColumn(plain("column.tags"), width=96),
@@ -153,8 +162,18 @@ def table(now: Choice, found: UserList) -> None:
         "why": config.ButtonColumn("", width=64, on_click=state_explain.why_clicked, args=(ids,), key=state_explain.WHY_CLICK),
     }
     columns |= reactions.columns(ids)
-    view = reactions.labels(tables.list_view(found.frame))
-    order = ["rank", *(["move"] if now.moved else []), "title", "why", *reactions.columns(ids), "percent", "bar", "year", "tags"]
+    view = reactions.labels(tables.list_view(found.frame, bool(now.reranker)))
+    order = [
+        "rank",
+        *(["move"] if now.moved or now.reranker else []),
+        "title",
+        "why",
+        *reactions.columns(ids),
+        "percent",
+        "bar",
+        "year",
+        "tags",
+    ]
     st.dataframe(
         view, column_config=columns, column_order=order, hide_index=True, height=tables.height(view, 20), row_height=tables.ROW
     )
@@ -162,17 +181,18 @@ def table(now: Choice, found: UserList) -> None:
         st.switch_page("app_pages/explain.py", query_params=state.link(now, asked))
 
 
-def gone(found: UserList) -> None:
-    """What the moved weights pushed out of the list."""
+def gone(now: Choice, found: UserList) -> None:
+    """What the moved weights, or the re-ranker, pushed out of the list."""
     if found.left.empty:
         return
     st.subheader(plain("list.left"), anchor=False)
     columns = {
         "title": st.column_config.TextColumn(plain("column.title"), width=260),
         "learned_rank": st.column_config.NumberColumn(plain("column.was"), format="#%d", width=60),
-        "rank": st.column_config.NumberColumn(plain("column.now"), format="#%d", width=60),
+        "rank": st.column_config.NumberColumn(plain("rerank.by_score" if now.reranker else "column.now"), format="#%d", width=60),
     }
-    order, height = ["title", "learned_rank", "rank"], tables.height(found.left, 10)
+    order = ["title", "rank"] if now.reranker else ["title", "learned_rank", "rank"]
+    height = tables.height(found.left, 10)
     view = {"column_config": columns, "column_order": order, "hide_index": True, "height": height, "row_height": tables.ROW}
     st.dataframe(found.left, width=400, **view)
 
@@ -186,6 +206,8 @@ def parts(now: Choice, found: UserList) -> None:
     else:
         values = {"lead": found.lead, "n_lead": found.n_lead, "lead_mean": found.lead_mean, "mean_above": found.mean_above}
         st.markdown(t("parts.lead", k=k, **values))
+    if now.reranker:
+        st.caption(t("rerank.parts"))
     words = {"axis": plain("parts.axis"), "total": plain("parts.sum"), "missing": plain("missing"), "alt": plain("parts")}
     links = state_explain.addresses(now, frame["item_id"])
     st.html(light.bars(frame, links=links, asks=lambda title: plain("parts.asks", title=title), **words))

@@ -6,14 +6,13 @@ from functools import partial
 
 import streamlit as st
 
-from dashboard import beside, reactions, shared, state, state_whatif, tables, whatif_item
+from dashboard import beside, lab_tables, reactions, shared, state, state_whatif, tables, whatif_item
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core import whatif
 from recsys_core.beside import Beside, ranked, side_by_side
-from recsys_core.browse import Person
 from recsys_core.run import Run
-from recsys_core.whatif import Edits
+from recsys_core.whatif import Edits, Effect
 
 Place = st.delta_generator.DeltaGenerator
 PICKS = 5  # likes with which somebody new is known well enough for a first list
@@ -208,32 +207,32 @@ def lists(place: Place, now: Choice) -> None:
             if not user:
                 return
         after = state_whatif.person(now.run, user, edits, now.hide)
-        found = side_by_side(*(ranked(now.run, who, now.blend, k=now.k) for who in (before, after)))
+        found = side_by_side(*(ranked(now.run, who, now.blend, k=now.k, how=now.how) for who in (before, after)))
+        effects = state_whatif.effects(now.run, user, edits, now.hide) if edits else []
+        owed = whatif.owed(now.run, effects, after, now.blend, k=now.k, how=now.how) if edits else []
         if edits:
-            st.markdown(says(now, found, user, edits, after))
+            st.markdown(says(now, found, effects, owed))
+        if now.reranker:
+            st.caption(plain("rerank.both", **lab_tables.reranking(now.reranker, now.strength)))
         head = t("whatif.before.user", user=user) if user else t("whatif.before.new")
         beside.two_lists(found, (head, t("whatif.after")), plain("beside.table"), "whatif")
         if edits:
-            each(now, user, edits, after)
+            each(now, user, effects, owed)
         st.caption(t("whatif.honest"))
         st.caption(joined(t("whatif.values"), shared.sureness(now)))
 
 
-def says(now: Choice, found: Beside, user: str, edits: Edits, after: Person) -> str:
+def says(now: Choice, found: Beside, effects: list[Effect], owed: list[int]) -> str:
     """What the edits come to, and which of them counts most."""
     words = beside.says(found, now.k)
-    effects = state_whatif.effects(now.run, user, edits, now.hide)
-    owed = whatif.owed(now.run, effects, after, now.blend, k=now.k)
     if not any(owed):
         return joined(words, t("whatif.owed.none"))
     most = max(range(len(owed)), key=owed.__getitem__)
     return joined(words, t(f"whatif.owed.{effects[most].kind}", title=effects[most].title, n=owed[most]))
 
 
-def each(now: Choice, user: str, edits: Edits, after: Person) -> None:
+def each(now: Choice, user: str, effects: list[Effect], owed: list[int]) -> None:
     """What every single edit brings."""
-    effects = state_whatif.effects(now.run, user, edits, now.hide)
-    owed = whatif.owed(now.run, effects, after, now.blend, k=now.k)
     view = tables.Frame(
         {
             "edit": [plain(f"whatif.kind.{one.kind}") for one in effects],

@@ -17,6 +17,7 @@ from recsys_core.explain._ranks import rank_of
 from recsys_core.explain.game import Explanation, Floats
 from recsys_core.explain.questions.attributes import Ground
 from recsys_core.explain.subject import Subject
+from recsys_core.scorers.base import Scorer
 
 LEAST = 0.1  # share of the positive credit that a second past item, or an attribute, needs to be named
 
@@ -27,6 +28,7 @@ WORDS = {
         "history": "Because you liked {names} ({value:.0%} of what your history adds)",
         "past": "Because of {names} in your history ({value:.0%} of what it adds)",
         "attribute": "{value:.0%} of it comes through {names}, which it shares with items of your history",
+        "apart": "{names} adds {value:+.2f} log-odds that belong to no past item",
         "component": "Mostly through {names} ({value:+.2f} log-odds); nothing in your history speaks for it",
         "against": "Your history speaks against it ({value:+.2f} log-odds in all), {names} most",
         "nothing": "Nothing speaks for it: nothing adds to its base of {value:+.2f} log-odds",
@@ -42,6 +44,7 @@ WORDS = {
         "history": "因为您喜欢过{names}（占您的历史所加分数的 {value:.0%}）",
         "past": "因为您的历史中有{names}（占历史所加分数的 {value:.0%}）",
         "attribute": "其中 {value:.0%} 来自与您历史中的条目共有的 {names}",
+        "apart": "{names} 另加 {value:+.2f} 对数几率，不归于任何历史条目",
         "component": "主要来自 {names}（{value:+.2f} 对数几率）；您的历史中没有条目支持它",
         "against": "您的历史总体上不支持它（合计 {value:+.2f} 对数几率），其中{names}影响最大",
         "nothing": "没有任何因素支持它：没有因素使它高于基准 {value:+.2f} 对数几率",
@@ -57,8 +60,8 @@ WORDS = {
 @dataclass(frozen=True)
 class Clause:
     """Args:
-    kind: "history" (past items that were liked), "past" (of which one was not), "against", "attribute", "component", "nothing",
-        "without" or "still".
+    kind: "history" (past items that were liked), "past" (of which one was not), "against", "attribute", "apart", "component",
+        "nothing", "without" or "still".
     players: ids of what is named: past items, "attribute: value", a component.
     value: the number said: a share 0-1, log-odds, or a rank; before: the rank now, where a loss is told.
     """
@@ -106,14 +109,21 @@ def sentence(
     if language not in WORDS:
         raise unknown("language", language, WORDS)
     shares = subject.shares.history(subject.blend)[0][:, 0] if credit is None else credit.contributions
-    found = clauses(subject, shares, ranks, ground)
+    found = clauses(subject, shares, ranks, ground, closed=credit is None)
     past = subject.history.items
     titles = dict(zip(map(str, subject.items.ids[past]), map(str, subject.catalog.titles[past]), strict=True))
     return Sentence(tell(found, titles, language), tuple(found))
 
 
-def clauses(subject: Subject, shares: Floats, ranks: Ranks | None = None, ground: Ground | None = None) -> list[Clause]:
-    """What there is to say, with its numbers; `shares` (n_past,) credit of the past items."""
+def clauses(
+    subject: Subject,
+    shares: Floats,
+    ranks: Ranks | None = None,
+    ground: Ground | None = None,
+    *,
+    closed: bool = True,
+) -> list[Clause]:
+    """What there is to say, with its numbers; `shares` (n_past,) credit of past items, `closed`: of linear components alone."""
     positive = np.maximum(shares, 0)
     total = float(positive.sum())
     if total <= 0:
@@ -129,12 +139,31 @@ def clauses(subject: Subject, shares: Floats, ranks: Ranks | None = None, ground
         kind = "history" if liked else "past"
         out = [Clause(kind, tuple(str(ids[j]) for j in named), float(positive[named].sum() / total))]
         out += _by_attribute(ground or Ground.of(subject), shares, total)
+    out += _apart(subject, closed, abs(float(shares.sum() if out[0].kind == "against" else positive[named].sum())))
     masks = np.ones((2, len(shares)), bool)
     masks[1, named[0]] = False
     before, after = rank_of(subject, masks).tolist() if ranks is None else ranks(masks)
     if before:
         out.append(Clause("still" if after == before else "without", (str(ids[named[0]]),), after, before))
     return out
+
+
+def _apart(subject: Subject, closed: bool, told: float) -> list[Clause]:
+    """The component whose part belongs to no past item, if it outweighs the log-odds `told` of those that are named.
+
+    A linear one is meant if it tells items apart by itself; else it only found nothing in the history.
+    """
+    past, found = subject.shares.past[:, 0], []
+    for c, name, scorer in subject.active:
+        apart = not past[:, c].any() and _own_view(scorer, subject) if scorer.linear else closed
+        if apart and abs(subject.parts[c]) > told:
+            found.append(Clause("apart", (name,), float(subject.parts[c])))
+    return sorted(found, key=lambda clause: -abs(clause.value))[:1]
+
+
+def _own_view(scorer: Scorer, subject: Subject) -> bool:
+    prior = scorer.prior(np.arange(len(subject.items)))
+    return bool(np.nanmax(prior) > np.nanmin(prior))
 
 
 def _by_component(subject: Subject) -> Clause:
