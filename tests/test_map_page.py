@@ -104,7 +104,7 @@ def test_the_list_on_the_map_is_the_reranked_one(open_app, text_run: Run) -> Non
         view = next(d.value for d in ran(app).dataframe if "mark" in d.value.columns)
         said = strings.plain("rerank.map", label="DPP", strength=0.9)
         assert any(said in m.value for m in app.markdown) == bool(url)
-        return set(view[view["mark"] == "list"]["item_id"]) - {"h1"}
+        return set(view[view["mark"] == strings.plain("map.mark.list")]["item_id"]) - {"h1"}
 
     assert marked(reranker="dpp", strength="0.9") == top(user, how)
     assert marked() == top(user, None)
