@@ -1,4 +1,4 @@
-"""Likes and dislikes on the page User: two buttons in each row of the list, what counts by now, and the way back."""
+"""Likes and dislikes on the page User: buttons in each row of the list and below it, what counts by now, and the way back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import explain_charts, state, state_reactions
+from dashboard import chosen, explain_charts, state, state_explain, state_reactions
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 
@@ -31,6 +31,22 @@ def labels(view: pd.DataFrame) -> pd.DataFrame:
     if state.read_only():
         return view
     return view.assign(**{kind: [icon] * len(view) for kind, icon in ICONS.items()})
+
+
+def below(listed: pd.DataFrame) -> None:
+    """An item of the list by its name, and what the buttons of its row do."""
+    names = {row["item_id"]: plain("why.item.listed", **row) for row in listed[["item_id", "rank", "title"]].to_dict("records")}
+    with chosen.row(plain("react.item"), names, state_reactions.LISTED):
+        st.button(plain("why.button"), key="why chosen", on_click=state_explain.why_chosen)
+        for kind, icon in ({} if state.read_only() else ICONS).items():
+            st.button(
+                plain(f"react.{kind}.do"),
+                key=f"{kind} chosen",
+                icon=icon,
+                on_click=state_reactions.chosen,
+                args=(kind,),
+                help=t(f"react.{kind}"),
+            )
 
 
 def note(now: Choice) -> None:

@@ -158,6 +158,7 @@ def table(now: Choice, found: UserList) -> None:
     st.dataframe(
         view, column_config=columns, column_order=order, hide_index=True, height=tables.height(view, 20), row_height=tables.ROW
     )
+    reactions.below(found.frame)
     if asked := state_explain.why_asked():
         st.switch_page("app_pages/explain.py", query_params=state.link(now, asked))
 

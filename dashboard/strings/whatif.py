@@ -27,6 +27,13 @@ EN = {
     "whatif.remove.help": "Take it out",
     "whatif.renew.help": "As if liked just now",
     "whatif.double.help": "Count it twice, or once again",
+    "whatif.chosen": "A past item",
+    "whatif.do.remove": "✕ Remove",
+    "whatif.do.renew": "↑ Latest",
+    "whatif.do.double": "×2 Twice",
+    "whatif.do.double.not": "×1 Once",
+    "whatif.do.back": "Put back",
+    "whatif.do.like": "Like",
     "whatif.buttons": "✕ takes an item out, ↑ makes it the latest like, ×2 counts it twice. + marks what you added, "
     "− what was rated below a like, which counts less.",
     "whatif.buttons.untimed": "✕ takes an item out, ×2 counts it twice. + marks what you added, − what was rated below a like, "
@@ -134,6 +141,13 @@ ZH = {
     "whatif.remove.help": "移除",
     "whatif.renew.help": "当作刚刚喜欢",
     "whatif.double.help": "按两次计算，或恢复为一次",
+    "whatif.chosen": "历史中的条目",
+    "whatif.do.remove": "✕ 移除",
+    "whatif.do.renew": "↑ 最近",
+    "whatif.do.double": "×2 两次",
+    "whatif.do.double.not": "×1 一次",
+    "whatif.do.back": "放回",
+    "whatif.do.like": "喜欢",
     "whatif.buttons": "✕ 移除，↑ 设为最近的喜欢，×2 按两次计算。+ 表示由您添加，− 表示评分未达到喜欢，分量较小。",
     "whatif.buttons.untimed": "✕ 移除，×2 按两次计算。+ 表示由您添加，− 表示评分未达到喜欢，分量较小。"
     "此数据没有时间，因此喜欢没有先后之分。",
