@@ -51,6 +51,11 @@ def below(listed: pd.DataFrame) -> None:
 
 def note(now: Choice) -> None:
     """How many reactions count here, which, and a button to undo each or all."""
+    with st.container(gap="small"):  # there even if empty: what is below keeps its place, and a button there the focus
+        _note(now)
+
+
+def _note(now: Choice) -> None:
     found, failed = state_reactions.standing(now.run, now.person.user)
     if failed:
         st.error(t("react.failed"), icon=":material/error:")
