@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import DOT, HOSTILE, NO_PICTURES, QUICK, TINY
+from conftest import DOT, HOSTILE, NO_PICTURES, QUICK, TINY, ran
 from safetensors.numpy import load_file, save_file
 
 from dashboard import state
@@ -196,8 +196,10 @@ def test_only_pictures_come_to_a_page_from_a_column_of_pictures(open_app, hostil
     (view,) = (d.value for d in app.dataframe if "picture" in d.value.columns)
     assert set(view["picture"]) == {DOT, ""}
     assert len(view) == len(cells) - hostile_run.dataset.unmet.sum()
+    app = open_app(hostile_run.path.parent, "explain", user="empty")
     for item, cell in zip(hostile_run.dataset.items.ids, cells, strict=True):
-        app = open_app(hostile_run.path.parent, "explain", user="empty", item=str(item))
+        app.session_state["why"], app.session_state["why for"] = str(item), ""
+        ran(app)
         assert [e.proto.body.count(DOT) for e in app.get("html") if "<img" in e.proto.body] == ([1] if cell == DOT else [])
 
 

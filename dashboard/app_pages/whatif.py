@@ -193,7 +193,7 @@ def gone(run: Run, edits: Edits) -> None:
         "", width=84, on_click=state_whatif.clicked, args=(state_whatif.BACK, dropped), key=state_whatif.BACK
     )
     whatif_item.table(view, {"title": st.column_config.TextColumn(plain("column.title"), width=200), "back": back}, 5)
-    with chosen.row(plain("whatif.gone"), named(dropped, titles), state_whatif.GONE):
+    with chosen.row(plain("whatif.chosen.gone"), named(dropped, titles), state_whatif.GONE):
         act("back", state_whatif.BACK, state_whatif.GONE)
 
 
@@ -209,7 +209,7 @@ def shortlist(run: Run, edits: Edits) -> None:
         "title": config.TextColumn(plain("column.title"), width=220),
     }
     whatif_item.table(frame.assign(like=plain("whatif.like")), columns, 10)  # so that the picker is on the first screenful
-    with chosen.row(plain("whatif.starters"), named(ids, frame["title"]), state_whatif.STARTER):
+    with chosen.row(plain("whatif.chosen.starter"), named(ids, frame["title"]), state_whatif.STARTER):
         act("like", state_whatif.LIKE, state_whatif.STARTER)
 
 
