@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Literal
 
 import streamlit as st
 
@@ -165,7 +166,7 @@ def editable(run: Run, edits: Edits) -> None:
     double = dict(zip(ids, frame["double"], strict=True))
     with chosen.row(plain("whatif.chosen"), named(ids, view["title"]), state_whatif.PAST, narrow=True) as item:
         for name, key in buttons.items():
-            act(f"{name}.not" if name == "double" and double.get(item) else name, key, state_whatif.PAST)
+            act(f"{name}.not" if name == "double" and double.get(item) else name, key, state_whatif.PAST, "stretch")
     st.caption(t("whatif.buttons" if "renew" in buttons else "whatif.buttons.untimed"))
 
 
@@ -174,11 +175,9 @@ def named(ids: Iterable[str], titles: Iterable[str]) -> dict[str, str]:
     return {item: plain("why.item.other", title=title, item_id=item) for item, title in zip(ids, titles, strict=True)}
 
 
-def act(name: str, what: str, where: str) -> None:
+def act(name: str, what: str, where: str, width: Literal["stretch", "content"] = "content") -> None:
     """A button beside a picker: what the one in the rows does."""
-    st.button(
-        plain(f"whatif.do.{name}"), key=f"{what} {where}", on_click=state_whatif.chosen, args=(what, where), width="stretch"
-    )
+    st.button(plain(f"whatif.do.{name}"), key=f"{what} {where}", on_click=state_whatif.chosen, args=(what, where), width=width)
 
 
 def gone(run: Run, edits: Edits) -> None:
