@@ -1,4 +1,5 @@
-"""HTML that a browser draws in a millisecond, where a chart or a row of widgets would take a hundred: bars, tiles, texts.
+"""HTML that a browser draws in a millisecond, where a chart or a row of widgets would take a hundred: bars of parts, tiles,
+tables of text; and a picture.
 
 For what is drawn again at every move of a slider. All of it is `markupsafe.Markup`, which escapes whatever is formatted into it;
 the style sheet is `style.LIGHT`. No streamlit, no statistics.
@@ -80,6 +81,11 @@ def bars(
         '<span class="lane">{}</span></div><div role="list" aria-label="{}">{}</div></div><div class="axis">{}</div></div>'
     )
     return str(page.format(legend, lines, alt, Markup("").join(rows), axis))
+
+
+def picture(address: str) -> str:
+    """A picture that says nothing beyond the title beside it; nothing is seen where it cannot be fetched."""
+    return str(Markup('<div class="wr-picture"><img src="{}" alt=""></div>').format(address))
 
 
 def scale(low: float, high: float) -> list[float]:

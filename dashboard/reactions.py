@@ -1,4 +1,4 @@
-"""Likes and dislikes on the page User: two buttons in each row of the list, what counts by now, and the way back."""
+"""Likes and dislikes on the page User: buttons in each row of the list and below it, what counts by now, and the way back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import state, state_reactions
+from dashboard import chosen, state, state_explain, state_reactions
 from dashboard.charts import cut
 from dashboard.state import Choice
 from dashboard.strings import plain, t
@@ -34,8 +34,29 @@ def labels(view: pd.DataFrame) -> pd.DataFrame:
     return view.assign(**{kind: [icon] * len(view) for kind, icon in ICONS.items()})
 
 
+def below(listed: pd.DataFrame) -> None:
+    """An item of the list by its name, and what the buttons of its row do."""
+    names = {row["item_id"]: plain("why.item.listed", **row) for row in listed[["item_id", "rank", "title"]].to_dict("records")}
+    with chosen.row(plain("react.item"), names, state_reactions.LISTED):
+        st.button(plain("why.button"), key="why chosen", on_click=state_explain.why_chosen)
+        for kind, icon in ({} if state.read_only() else ICONS).items():
+            st.button(
+                plain(f"react.{kind}.do"),
+                key=f"{kind} chosen",
+                icon=icon,
+                on_click=state_reactions.chosen,
+                args=(kind,),
+                help=t(f"react.{kind}"),
+            )
+
+
 def note(now: Choice) -> None:
     """How many reactions count here, which, and a button to undo each or all."""
+    with st.container(gap="small"):  # there even if empty: what is below keeps its place, and a button there the focus
+        _note(now)
+
+
+def _note(now: Choice) -> None:
     found, failed = state_reactions.standing(now.run, now.person.user)
     if failed:
         st.error(t("react.failed"), icon=":material/error:")

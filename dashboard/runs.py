@@ -77,6 +77,11 @@ def _people(path: str, stamp: str) -> tuple[list[str], list[Group]]:
     return cases.kinds(_run(path, stamp)), cases.groups(_run(path, stamp))
 
 
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _pictures(path: str, stamp: str) -> dict[str, str]:
+    return browse.pictures_of(_run(path, stamp).dataset)
+
+
 @st.cache_data(max_entries=256, show_spinner=False)
 def _found_items(path: str, stamp: str, query: str) -> Found:
     return browse.search_items(_run(path, stamp), query, limit=MATCHES)
@@ -186,6 +191,11 @@ def groups(run: Run) -> list[Group]:
 def search_items(run: Run, query: str) -> Found:
     """Items that match; none for an empty query."""
     return _found_items(str(run.path), stamp(run.path), query)
+
+
+def pictures(run: Run) -> dict[str, str]:
+    """Addresses of pictures by item; none if the data have none, or the dashboard was started without."""
+    return {} if os.environ.get("WHYREC_NO_PICTURES") == "1" else _pictures(str(run.path), stamp(run.path))
 
 
 def pair(run: Run, user: str, item: str, hide: str = "") -> Pair:

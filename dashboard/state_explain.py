@@ -64,9 +64,19 @@ def why_clicked(ids: tuple[str, ...]) -> None:
     """A button in the list: its item is asked about, on the page Explain."""
     click = st.session_state[WHY_CLICK]
     if click is not None and 0 <= click["row"] < len(ids):
-        choose_item(ids[click["row"]])
-        st.session_state["why asked"] = ids[click["row"]]
-        state_reactions.react("click", ids[click["row"]])
+        _ask_why(ids[click["row"]])
+
+
+def why_chosen() -> None:
+    """The same beside the picker below the list."""
+    if (item := st.session_state.get(state_reactions.LISTED)) is not None:
+        _ask_why(str(item))
+
+
+def _ask_why(item: str) -> None:
+    choose_item(item)
+    st.session_state["why asked"] = item
+    state_reactions.react("click", item)
 
 
 def addresses(now: Choice, items: Iterable[str]) -> dict[str, str]:

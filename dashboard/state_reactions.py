@@ -11,6 +11,7 @@ from recsys_core.errors import UserError
 from recsys_core.run import Run
 
 CLICKS = {"like": "like click", "dislike": "dislike click"}  # keys of the buttons in the list
+LISTED = "listed item"  # key of the picker below it
 
 
 def react(reaction: str, item: str) -> None:
@@ -32,6 +33,13 @@ def clicked(reaction: str, ids: tuple[str, ...]) -> None:
     click = st.session_state[CLICKS[reaction]]
     if click is not None and 0 <= click["row"] < len(ids):
         react(reaction, ids[click["row"]])
+
+
+def chosen(reaction: str) -> None:
+    """A button beside the picker."""
+    touched()
+    if (item := st.session_state.get(LISTED)) is not None:
+        react(reaction, str(item))
 
 
 def undo(items: tuple[str, ...]) -> None:

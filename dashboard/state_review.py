@@ -16,6 +16,7 @@ from recsys_core.feedback import Verdict
 from recsys_core.run import Run
 
 OPEN = {"queue": "queue click", "verdicts": "verdicts click"}  # keys of buttons in tables
+PICKED = {"queue": "queue pair", "verdicts": "verdicts pair"}  # keys of the pickers below them
 NEXT = 10  # pairs that are shown to be reviewed
 LONGEST = 200  # letters of a search
 FILTERS = {"run": "of", "verdict": "verdict", "author": "by", "text": "find"}  # arguments of `feedback.filtered`, and the URL
@@ -141,7 +142,17 @@ def opened(table: str, pairs: tuple[tuple[str, str, str], ...]) -> None:
     click = st.session_state[OPEN[table]]
     if click is None or not 0 <= click["row"] < len(pairs):
         return
-    name, user, item = pairs[click["row"]]
+    _open(*pairs[click["row"]])
+
+
+def chosen(table: str) -> None:
+    """The same beside the picker below a table."""
+    touched()
+    if (pair := st.session_state.get(PICKED[table])) is not None:
+        _open(*pair)
+
+
+def _open(name: str, user: str, item: str) -> None:
     if name not in runs.run_paths():
         st.session_state["review gone"] = name
         return

@@ -24,6 +24,7 @@ VIEWS = ("history", "new", "item")
 MOST = 200  # edits that a link may hold; also steps that can be undone
 STARTERS = 12
 REMOVE, RENEW, DOUBLE, BACK, LIKE = "whatif remove", "whatif renew", "whatif double", "whatif back", "whatif like"  # of buttons
+PAST, GONE, STARTER = "whatif past", "whatif dropped", "whatif starter"  # keys of the pickers below their tables
 FIELDS = {"title": "whatif title", "text": "whatif text", "attributes": "whatif attributes"}
 URL = {"add": "add", "drop": "drop", "twice": "double"}  # parameters, and the edits they hold
 
@@ -182,7 +183,17 @@ def clicked(what: str, ids: tuple[str, ...]) -> None:
     click = st.session_state[what]
     if click is None or not 0 <= click["row"] < len(ids):
         return
-    run, item = current_run(), ids[click["row"]]
+    _edit(what, ids[click["row"]])
+
+
+def chosen(what: str, where: str) -> None:
+    """The same beside the picker of this key: one edit of the item that is chosen there."""
+    if (item := st.session_state.get(where)) is not None:
+        _edit(what, str(item))
+
+
+def _edit(what: str, item: str) -> None:
+    run = current_run()
     own, now = set(past(run, user())), _stack(run)[-1]
     made = {
         REMOVE: lambda: now.remove(item, own),

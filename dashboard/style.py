@@ -26,6 +26,7 @@ PAGE = """
 [data-testid="stSidebar"] [data-testid="stVerticalBlock"] {gap: .6rem;}
 [class*="st-key-weight-"] [data-testid="stSlider"] {padding-top: .1rem;}
 .st-key-weights [data-testid="stVerticalBlock"] {gap: .15rem;}
+.st-key-heading {flex-wrap: nowrap;}
 [data-testid="stMetricValue"] {font-size: 1.7rem;}
 [data-testid="stMetric"] div:has(> [data-testid="stMetricDelta"]) {flex-wrap: wrap; row-gap: .2rem;}
 [data-testid="stMetricDeltaDescription"] {flex: 1 0 100%; min-height: 2.4rem; white-space: normal; overflow: visible;}
@@ -94,6 +95,7 @@ LIGHT = """
 .wr-words :is(.about, .settings, .more) {min-width: 13rem;}
 .wr-words :is(.formula, .source) {min-width: 10rem;}
 .wr-words :is(.label, .direction, .range) {min-width: 4.5rem;}
+.wr-picture img {display: block; max-width: 4.5rem; max-height: 4.5rem; border-radius: .3rem;}
 @media (max-width: 1180px) {
   .wr-tiles {gap: .4rem;}
   .wr-tiles .tile {padding: .5rem;}

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from recsys_core import pictures
 from recsys_core.data import Dataset, Histories
 from recsys_core.hybrid import Blend, sigmoid
 from recsys_core.opened import stored
@@ -252,6 +253,15 @@ def items_of(dataset: Dataset, codes: NDArray[np.int64]) -> pd.DataFrame:
             "tags": pd.Series(tags, dtype=object),
         }
     )
+
+
+def pictures_of(dataset: Dataset) -> dict[str, str]:
+    """Addresses of pictures that a page may show, by item id; items without one are not there. What a file says is checked anew,
+    as the run may come from somebody else."""
+    table = dataset.catalog.frame
+    cells = table["image"].tolist() if "image" in table else []
+    found = zip(map(str, dataset.items.ids), map(pictures.address, cells), strict=False)
+    return {item: address for item, address in found if address}
 
 
 def _words(value: object) -> tuple[str, ...]:

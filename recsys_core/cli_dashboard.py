@@ -33,6 +33,7 @@ def serving(add: Add) -> None:
     listening(parser)
     option = parser.add_argument_group("for others, see docs/deploy.md").add_argument
     option("--read-only", action="store_true", help="nothing can be saved, uploaded or trained in the browser")
+    option("--no-pictures", action="store_true", help="show no pictures of items, which browsers fetch from where the data say")
     option("--base-path", default="", metavar="PATH", help="path under which a web server passes it on, such as /whyrec")
     told = "TOML with an [auth] table: only those who sign in by OpenID Connect come in"
     option("--login", type=Path, metavar="FILE", help=told)
@@ -94,6 +95,7 @@ def serve(folder: Path, run: Path | None, args: argparse.Namespace) -> None:
         "WHYREC_RUNS": str(folder.resolve()),
         "WHYREC_RUN": run.name if run is not None else "",
         "WHYREC_READ_ONLY": "1" if getattr(args, "read_only", False) else "",
+        "WHYREC_NO_PICTURES": "1" if getattr(args, "no_pictures", False) else "",
         "WHYREC_LOGIN": "1" if login else "",
     }
     for name, value in told.items():

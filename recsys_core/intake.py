@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from recsys_core import errors
+from recsys_core import errors, pictures
 from recsys_core.data import Dataset
 from recsys_core.errors import UserError
 from recsys_core.readers import _parquet
@@ -220,7 +220,8 @@ def _threshold(cells: pd.Series[str]) -> float | None:
 
 def _texts(items: Peek, item: str, title: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Columns that BERT should read (title, year, genres, prose), and those with several entries a cell."""
-    rest = [name for name in items.names if name not in (item, title)]
+    shots = {name for name in items.names if pictures.is_column(name, items.rows[name])}
+    rest = [name for name in items.names if name not in (item, title, *shots)]
     lists = tuple(name for name in rest if _is_list(name, items.rows[name]))
     told = [name for name in rest if _bare(name) in ("year", *TOPICS, *PROSE) or _is_prose(items.rows[name], name in lists)]
     return (title, *told), lists

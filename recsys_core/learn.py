@@ -24,19 +24,22 @@ LEAST_GAIN = 2e-4  # in NDCG: smaller moves follow the noise of the validation u
 ROUNDS = 2  # at each step size
 BAGS = 8  # searches whose mean is taken
 ENOUGH = 5000  # users: a single search on so many is hardly moved by who was drawn
+ALONE = "cold"  # the component that scores cold items only: there may be none of them yet, and some later
 DEPTH = 3  # the search looks at the first 3k places: more hits where a user has few (compared in benchmarks/learners.py)
 
 
 def fit_blend(store: Candidates, start: Blend, k: int, held_out: float = 0.0) -> Blend:
     """Weights of the components that score warm items, as `rank_weights` has them, then calibrated on the recommended top k.
 
-    Components that score nothing but cold items keep the weight of `start`; `held_out` as in `calibrate`.
+    Components that score nothing but cold items keep the weight of `start`, those that score nothing at all have none; `held_out`
+    as in `calibrate`.
     """
     warm = store.warm()
     usable = np.flatnonzero(np.isfinite(warm.z[warm.items >= 0]).any(axis=0))  # behind a row's end z is 0, not a score
     if not len(usable):
         return start
-    weights = np.array(start.weights)
+    idle = ~np.isfinite(store.z[store.items >= 0]).any(axis=0) & (np.array(start.names) != ALONE)
+    weights = np.where(idle, 0.0, start.weights)
     weights[usable] = rank_weights(warm.keep(usable), DEPTH * k)
     learned = calibrate(replace(start.only(usable), weights=tuple(weights[usable].tolist())), warm.keep(usable), k, held_out)
     weights[usable] = learned.weights
@@ -130,17 +133,17 @@ def _error_by_item(p: NDArray[np.float64], shown: Shown) -> float:
     return float(np.linalg.norm(missed)) / max(float(shown.weight @ (p * (1 - p))), 1e-9)
 
 
-def like_cold(blend: Blend, learned: Blend, alone: str = "cold") -> Blend:
+def like_cold(blend: Blend, learned: Blend) -> Blend:
     """The blend with the scale that `learned` has for cold items: the same log-odds a component and the same base for them.
 
     `blend` has some of the components of `learned`, perhaps with other weights, bias or constants of warm items. A component that
-    has weight 0 there has none for cold items either. `alone`: it scores cold items only, so its weight itself is carried over.
+    has weight 0 there has none for cold items either. ALONE scores cold items only, so its weight itself is carried over.
     """
     if not learned.cold_factors:
         return blend
     at = [learned.names.index(n) for n in blend.names]
     slopes = np.array(learned.weights)[at] * np.array(learned.cold_factors)[at]
-    weights = np.where(np.array(blend.names) == alone, slopes, blend.weights)
+    weights = np.where(np.array(blend.names) == ALONE, slopes, blend.weights)
     factors = np.divide(slopes, weights, out=np.zeros_like(slopes), where=weights > 0)
     shift = learned.bias + learned.cold_shift - blend.bias
     return replace(blend, weights=tuple(weights.tolist()), cold_factors=tuple(factors.tolist()), cold_shift=shift)

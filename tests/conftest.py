@@ -29,6 +29,26 @@ HOSTILE = (
     ":material/bug_report: $x$ :red[y] www.example.com",
 )
 
+DOT = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgaPj/HwAFBAJ/2n4iMgAAAABJRU5ErkJggg=="
+NO_PICTURES = (  # what a column of pictures may hold, and no page may show
+    "javascript:alert(1)",
+    "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciIG9ubG9hZD0iYWxlcnQoMSkiLz4=",
+    "data:image/svg+xml,<svg onload=alert(1)>",
+    "data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==",
+    'data:image/png;base64,AAAA" onerror="alert(1)',
+    "//example.com/a.png",
+    "http://me:secret@example.com/a.png",
+    'https://example.com/a.png"><script>alert(1)</script>',
+    "https://example.com/a b.png",
+    "http://[example.com/a.png",
+    "file:///etc/passwd",
+    "/etc/passwd",
+    "../../app.py",
+    "ftp://example.com/a.png",
+    "blob:https://example.com/1",
+    " ",
+)
+
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -87,13 +107,14 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="session")
 def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """data/tiny with markup and formulas for titles and ids, and a user "empty" of whom nothing is known."""
+    """data/tiny with markup and formulas for titles and ids, code for pictures, and a user "empty" of whom nothing is known."""
     return train(hostile(load_dataset(TINY)), QUICK, tmp_path_factory.mktemp("hostile") / "hostile")
 
 
 def hostile(data: Dataset) -> Dataset:
     titles = [HOSTILE[n % len(HOSTILE)] + str(n) for n in range(len(data.items))]
-    table = data.catalog.frame.assign(title=titles)
+    shots = [(DOT, *NO_PICTURES)[n % (1 + len(NO_PICTURES))] for n in range(len(data.items))]
+    table = data.catalog.frame.assign(title=titles, image=shots)
     users = [*HOSTILE, *data.users.ids[len(HOSTILE) :], "empty"]
     people = data.user_table.reindex(range(len(users))).fillna("<b>none</b>")
     return replace(data, name="<i>h</i>", users=Vocabulary.of(users), catalog=Catalog(table), user_table=people)

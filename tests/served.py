@@ -28,6 +28,7 @@ READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 ARTIFACTS = ROOT / "test-artifacts"
 PATIENCE = 90_000  # milliseconds: the first page imports torch, on what may be a busy machine
 ROW = ".wr-bars .row"
+CELLS = "[data-testid=stDataFrame] canvas [role=gridcell]"
 # Pages that have a chart and weights, whatever the run.
 CHARTED = {"": ROW, "/": ROW, "/explain": "[data-testid=stPlotlyChart] .main-svg"}
 TOO_WIDE = """() => ["html", "[data-testid=stMain]", "[data-testid=stSidebarContent]"].flatMap(name => {
@@ -144,3 +145,12 @@ class Visit:
         self.settled()
         self.page.wait_for_timeout(700)  # fonts and fading
         self.page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
+
+
+def tab_to(here: Visit, selector: str, key: str = "Tab", most: int = 300) -> None:
+    """Press Tab until an element of this kind has the focus."""
+    for _ in range(most):
+        here.page.keyboard.press(key)
+        if here.page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"{most} times {key} did not lead to {selector}")

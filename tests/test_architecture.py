@@ -17,7 +17,7 @@ FILES = sorted(str(p.relative_to(ROOT)) for room in ("recsys_core", "dashboard")
 
 # A module may import its own layer and those above it in this list, never those below.
 LAYERS = [
-    {"", "errors", "registry", "show", "whole", "limits", "cache"},
+    {"", "errors", "registry", "show", "whole", "limits", "cache", "pictures"},
     {"data"},
     {"splits", "fast_bert", "text", "metrics", "ranking", "rerank", "resampling", "readers", "fetch"},
     {"features"},

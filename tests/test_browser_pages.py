@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from conftest import TINY
-from served import PATIENCE, TOO_WIDE, Visit
+from served import CELLS, PATIENCE, TOO_WIDE, Visit, tab_to
 
 from dashboard import style, uploads
 from dashboard.app import SCREENS
@@ -16,7 +16,6 @@ from dashboard.strings import TEXT, plain
 PATHS = {screen.name: "" if screen.first else screen.name for screen in SCREENS}
 FIELDS = re.compile(r"/(Selectbox|Multiselect|NumberInput|Checkbox)\.\w+\.js")
 REMOVE = (210, 52)  # pixels from the corner of the edited history to the button in its first row
-CELLS = "[data-testid=stDataFrame] canvas [role=gridcell]"
 NAMELESS = """() => [...document.querySelectorAll("button, input, a, [data-testid=stPlotlyChart]")].filter(e => {
   const said = e.cloneNode(true);
   said.querySelectorAll("[aria-hidden=true], svg").forEach(icon => icon.remove());
@@ -43,15 +42,6 @@ def turn(here: Visit, name: str, language: str = "en") -> str:
     nav.get_by_role("link", name=TEXT[language][f"page.{name}"], exact=True).click()
     here.page.wait_for_function("old => document.querySelector('[data-testid=stMain] h1')?.innerText !== old", arg=before)
     return opens(here, name)
-
-
-def tab_to(here: Visit, selector: str, key: str = "Tab", most: int = 300) -> None:
-    """Press Tab until an element of this kind has the focus."""
-    for _ in range(most):
-        here.page.keyboard.press(key)
-        if here.page.evaluate("selector => document.activeElement.matches(selector)", selector):
-            return
-    raise AssertionError(f"{most} times {key} did not lead to {selector}")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -49,3 +49,13 @@ def test_calibration_changes_no_ranking() -> None:
     for judged in (store, against):
         blend = learn.calibrate(Blend(("a",), (0.0,), (1.0,), (1.0,)), judged, K, 1.0)
         assert blend.weights[0] > 0
+
+
+def test_a_component_that_scores_nothing_has_no_weight() -> None:
+    store, _, _ = world(1.0)
+    idle = np.full_like(store.z, np.nan)
+    wide = store.__class__(**{**vars(store), "z": np.concatenate([store.z, idle, idle], axis=2)})
+    start = Blend(("ease", "next_item", "cold"), (0.0,) * 3, (1.0,) * 3, (1.0,) * 3)
+    weights = learn.fit_blend(wide, start, K).weights
+    assert weights[0] > 0
+    assert weights[1:] == (0.0, 1.0)  # items that nobody has met may come later

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import HOSTILE, QUICK, TINY
+from conftest import DOT, HOSTILE, NO_PICTURES, QUICK, TINY, ran
 from safetensors.numpy import load_file, save_file
 
 from dashboard import state
 from dashboard.tables import safe_csv
-from recsys_core import feedback, fetch
+from recsys_core import browse, feedback, fetch
 from recsys_core.card import literal
 from recsys_core.cli import main
 from recsys_core.errors import UserError
@@ -186,6 +186,21 @@ def test_every_csv_is_one_of_the_two() -> None:
             calls = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Attribute) and n.attr == "to_csv"]
             found[path.relative_to(ROOT).as_posix()] = len(calls)
     assert found == {"recsys_core/cli.py": 1, "dashboard/tables.py": 1}
+
+
+def test_only_pictures_come_to_a_page_from_a_column_of_pictures(open_app, hostile_run: Run) -> None:
+    cells = hostile_run.dataset.catalog.frame["image"].tolist()
+    assert set(cells) == {DOT, *NO_PICTURES}  # the run holds them all
+    assert set(browse.pictures_of(hostile_run.dataset).values()) == {DOT}
+    app = open_app(hostile_run.path.parent, user="empty", k="50")
+    (view,) = (d.value for d in app.dataframe if "picture" in d.value.columns)
+    assert set(view["picture"]) == {DOT, ""}
+    assert len(view) == len(cells) - hostile_run.dataset.unmet.sum()
+    app = open_app(hostile_run.path.parent, "explain", user="empty")
+    for item, cell in zip(hostile_run.dataset.items.ids, cells, strict=True):
+        app.session_state["why"], app.session_state["why for"] = str(item), ""
+        ran(app)
+        assert [e.proto.body.count(DOT) for e in app.get("html") if "<img" in e.proto.body] == ([1] if cell == DOT else [])
 
 
 def test_the_card_shows_names_as_they_are(hostile_run: Run) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import explain_charts as charts
-from dashboard import lab_tables, report, review, runs, shared, state, state_explain, strings, tables
+from dashboard import lab_tables, light, report, review, runs, shared, state, state_explain, strings, tables
 from dashboard.charts import cut
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
@@ -45,7 +45,8 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
             return
         at = listed_at(now, why, found)
         stands = why.state if at is None else "listed" if at else "below"
-        st.title(t(f"why.title.{stands}", item=pair.title, user=now.person.user, k=now.k), anchor=False)
+        title = t(f"why.title.{stands}", item=pair.title, user=now.person.user, k=now.k)
+        heading(title, runs.pictures(now.run).get(pair.item))
         pick(now, found)
         if why.history is None or why.components is None:
             st.info(t("why.unscored", names=", ".join(why.missing)), icon=":material/block:")
@@ -82,6 +83,16 @@ def command(now: Choice, pair: Pair) -> None:
 
 
 # The question and its answer.
+
+
+def heading(title: str, picture: str | None) -> None:
+    """The question, beside a picture of the item if there is one."""
+    if picture is None:
+        st.title(title, anchor=False)
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="heading"):
+        st.html(light.picture(picture), width="content")
+        st.title(title, anchor=False)
 
 
 def pick(now: Choice, found: UserList) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import review, review_report, runs, shared, state, state_review, strings, tables
+from dashboard import chosen, review, review_report, runs, shared, state, state_review, strings, tables
 from dashboard.state import Choice
 from dashboard.strings import plain, t
 from recsys_core import feedback
@@ -77,6 +77,7 @@ def listed(now: Choice, kept: pd.DataFrame) -> None:
         return
     order = ["verdict", "title", "user_id", "note", "open", "place", "percent", "when", "author", "run"]
     review.shown(kept, order, "verdicts", button("verdicts", kept))
+    below("verdicts", kept)
     with st.container(horizontal=True, gap="small"):
         name, language = tables.file_name("reviews", now.run.path.name), strings.language()
         shared.download(kept, name, "reviews", plain("reviews.csv"))
@@ -96,6 +97,14 @@ def button(table: str, rows: pd.DataFrame) -> dict[str, Any]:
     pairs = tuple(zip(rows["run"], rows["user_id"], rows["item_id"], strict=True))
     how: dict[str, Any] = {"on_click": state_review.opened, "args": (table, pairs), "key": state_review.OPEN[table]}
     return {"open": st.column_config.ButtonColumn("", width=74, **how)}
+
+
+def below(table: str, rows: pd.DataFrame) -> None:
+    """A row by its name, and what its button does."""
+    names = {(r["run"], r["user_id"], r["item_id"]): plain("reviews.pair", **r) for r in rows.to_dict("records")}
+    with chosen.row(plain("reviews.chosen"), names, state_review.PICKED[table]):
+        label = plain("review.do" if table == "queue" else "review.open")
+        st.button(label, key=f"open {table}", on_click=state_review.chosen, args=(table,))
 
 
 def waiting(now: Choice, found: pd.DataFrame) -> None:
@@ -124,6 +133,7 @@ def waiting(now: Choice, found: pd.DataFrame) -> None:
         height=tables.height(rows, state_review.NEXT),
         key="frame queue",
     )
+    below("queue", rows)
 
 
 def written(kept: pd.DataFrame, language: str) -> bytes:

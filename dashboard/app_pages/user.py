@@ -163,20 +163,17 @@ def table(now: Choice, found: UserList) -> None:
     }
     columns |= reactions.columns(ids)
     view = reactions.labels(tables.list_view(found.frame, bool(now.reranker)))
-    order = [
-        "rank",
-        *(["move"] if now.moved or now.reranker else []),
-        "title",
-        "why",
-        *reactions.columns(ids),
-        "percent",
-        "bar",
-        "year",
-        "tags",
-    ]
+    shots, moves = runs.pictures(now.run), bool(now.moved or now.reranker)
+    if shots:  # the title makes room
+        columns |= {"picture": config.ImageColumn("", help=plain("column.picture.help"), width=46)}
+        columns |= {"title": config.TextColumn(plain("column.title"), width=130)}
+        view["picture"] = [shots.get(item, "") for item in ids]
+    order = ["rank", *(["move"] if moves else []), *(["picture"] if shots else []), "title", "why"]
+    order += [*reactions.columns(ids), "percent", "bar", "year", "tags"]
     st.dataframe(
         view, column_config=columns, column_order=order, hide_index=True, height=tables.height(view, 20), row_height=tables.ROW
     )
+    reactions.below(found.frame)
     if asked := state_explain.why_asked():
         st.switch_page("app_pages/explain.py", query_params=state.link(now, asked))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from typing import Literal
 
 import streamlit as st
 
-from dashboard import beside, lab_tables, reactions, shared, state, state_whatif, tables, whatif_item
+from dashboard import beside, chosen, lab_tables, reactions, shared, state, state_whatif, tables, whatif_item
 from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core import whatif
@@ -159,8 +161,22 @@ def editable(run: Run, edits: Edits) -> None:
         )
         for name, key in buttons.items()
     }
-    whatif_item.table(view, columns, 10)
+    whatif_item.table(view, columns, 8)  # so that what is below is on the first screenful
+    double = dict(zip(ids, frame["double"], strict=True))
+    with chosen.row(plain("whatif.chosen"), named(ids, view["title"]), state_whatif.PAST, narrow=True) as item:
+        for name, key in buttons.items():
+            act(f"{name}.not" if name == "double" and double.get(item) else name, key, state_whatif.PAST, "stretch")
     st.caption(t("whatif.buttons" if "renew" in buttons else "whatif.buttons.untimed"))
+
+
+def named(ids: Iterable[str], titles: Iterable[str]) -> dict[str, str]:
+    """How the items of a table are called in the picker below it."""
+    return {item: plain("why.item.other", title=title, item_id=item) for item, title in zip(ids, titles, strict=True)}
+
+
+def act(name: str, what: str, where: str, width: Literal["stretch", "content"] = "content") -> None:
+    """A button beside a picker: what the one in the rows does."""
+    st.button(plain(f"whatif.do.{name}"), key=f"{what} {where}", on_click=state_whatif.chosen, args=(what, where), width=width)
 
 
 def gone(run: Run, edits: Edits) -> None:
@@ -175,6 +191,8 @@ def gone(run: Run, edits: Edits) -> None:
         "", width=84, on_click=state_whatif.clicked, args=(state_whatif.BACK, dropped), key=state_whatif.BACK
     )
     whatif_item.table(view, {"title": st.column_config.TextColumn(plain("column.title"), width=200), "back": back}, 5)
+    with chosen.row(plain("whatif.chosen.gone"), named(dropped, titles), state_whatif.GONE):
+        act("back", state_whatif.BACK, state_whatif.GONE)
 
 
 def shortlist(run: Run, edits: Edits) -> None:
@@ -188,7 +206,9 @@ def shortlist(run: Run, edits: Edits) -> None:
         ),
         "title": config.TextColumn(plain("column.title"), width=220),
     }
-    whatif_item.table(frame.assign(like=plain("whatif.like")), columns, 12)
+    whatif_item.table(frame.assign(like=plain("whatif.like")), columns, 10)  # so that the picker is on the first screenful
+    with chosen.row(plain("whatif.chosen.starter"), named(ids, frame["title"]), state_whatif.STARTER):
+        act("like", state_whatif.LIKE, state_whatif.STARTER)
 
 
 # What comes of it.

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from recsys_core import pictures
 from recsys_core.data import Catalog, Dataset, Interactions, Vocabulary
 from recsys_core.errors import UserError, unknown
 from recsys_core.readers._catalog import catalog_of
@@ -55,13 +56,16 @@ def build(
         notes.append(note)
     if users is not None and len(user_ids) > len(users):
         notes.append(f"{len(user_ids) - len(users):,} users of {events.path.name} are not in {users.path.name}: no attributes.")
+    catalog = _catalog(items, item_ids, text, lists, attributes, separator)
+    if "image" in catalog.frame and (note := pictures.told(catalog.frame["image"])):
+        notes.append(note)
     _check_threshold(events, frame["value"], threshold)
     return Dataset(
         name=name,
         users=user_ids,
         items=item_ids,
         interactions=_interactions(frame),
-        catalog=_catalog(items, item_ids, text, lists, attributes, separator),
+        catalog=catalog,
         user_table=_user_table(users, len(user_ids)),
         threshold=None if threshold is None else float(threshold),
         notes=tuple(notes),

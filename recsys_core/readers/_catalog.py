@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from recsys_core import pictures
 from recsys_core.data import Catalog
 from recsys_core.errors import UserError, unknown
 from recsys_core.readers._files import Table
@@ -116,7 +117,7 @@ def catalog_of(
     Args:
         text: columns whose text BERT reads, joined by ". " (default: title, year, genres and prose, where there).
         lists: columns with several entries a cell, where no `|` or bracket shows it.
-        attributes: columns to keep as attributes (default: all but the title, prose and columns without a filled cell).
+        attributes: columns to keep as attributes (default: all but the title, prose, pictures and columns without a filled cell).
         separator: between the entries of `lists` and of genres; default: as `as_tuples` finds it.
     """
     for name in (*(text or ()), *lists, *(attributes or ())):
@@ -125,10 +126,14 @@ def catalog_of(
     cells: dict[str, list[Cell]] = {c: list(table.cells(c)) for c in table.names if c != "item_id"}
     titles = [clean(_joined(t)) for t in cells["title"]]
     listed = (*lists, *GENRES)
-    split = {c: v for c, v in cells.items() if c not in ("title", "image")}
-    tuples = {c: as_tuples(v, is_list=c in listed, separator=separator) for c, v in split.items()}
+    split = {c: v for c, v in cells.items() if c != "title"}
+    tuples = {c: as_tuples(v, is_list=c in listed and c != "image", separator=separator) for c, v in split.items()}
     chosen = text or [c for c in ("title", "year", *GENRES, *PROSE) if c in cells]
-    kept = attributes if attributes is not None else [c for c in tuples if _is_attribute(c, tuples[c], c in lists)]
+    named = {c for c in (*(text or ()), *lists, *(attributes or ())) if c != "image"}  # by the caller, as something else
+    shots = [c for c in tuples if c not in named and (c == "image" or pictures.is_column(c, map(_first, tuples[c])))]
+    shots.sort(key=lambda c: c != "image")
+    free = [c for c in tuples if c not in shots]
+    kept = attributes if attributes is not None else [c for c in free if _is_attribute(c, tuples[c], c in lists)]
     extra = list(ids[len(table) :])
     frame = pd.DataFrame(
         {
@@ -136,10 +141,10 @@ def catalog_of(
             "text": [*_texts(chosen, titles, cells, tuples), *([""] * len(extra))],
         }
     )
-    shown = [c for c in dict.fromkeys(kept) if c in tuples and c != "text"]
+    shown = [c for c in dict.fromkeys(kept) if c in tuples and c not in ("text", "image")]
     more = {name: pd.Series([*tuples[name], *([()] * len(extra))], dtype=object) for name in shown}
-    if "image" in cells:
-        more["image"] = pd.Series([*map(_joined, cells["image"]), *([""] * len(extra))])
+    if shots:  # the first; others are neither shown nor read
+        more["image"] = pd.Series([*map(_first, tuples[shots[0]]), *([""] * len(extra))])
     return Catalog(pd.concat([frame, pd.DataFrame(more)], axis=1) if more else frame)
 
 
@@ -158,6 +163,11 @@ def _texts(
 
 def _joined(cell: Cell) -> str:
     return cell if isinstance(cell, str) else " ".join(cell)
+
+
+def _first(entries: tuple[str, ...]) -> str:
+    """Of several pictures the first that can be shown; else whatever is there."""
+    return next((e for e in entries if pictures.address(e)), entries[0] if entries else "")
 
 
 def _is_attribute(name: str, cells: list[tuple[str, ...]], is_list: bool) -> bool:
