@@ -9,8 +9,8 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from dashboard import runs, state, style
-from dashboard.strings import LANGUAGES, joined, plain, t
+from dashboard import runs, state, style, uploads
+from dashboard.strings import LANGUAGES, joined, language, plain, t
 from recsys_core.errors import UserError
 from recsys_core.run import Run
 
@@ -48,7 +48,7 @@ SCREENS = (
 def main() -> None:
     state.begin_language()
     st.set_page_config(plain("app"), style.ICON, layout="wide", initial_sidebar_state=320)
-    st.html(f"<style>{style.PAGE}{style.LIGHT}</style>")
+    st.html(f"<style>{style.PAGE}{style.LIGHT}{own_words()}</style>")
     if not let_in():
         return
     pages = {screen: screen_page(screen) for screen in SCREENS}
@@ -76,6 +76,14 @@ def main() -> None:
     for text in state.notes():
         st.info(text, icon=":material/link_off:")
     page.run()
+
+
+def own_words() -> str:
+    """A style sheet that says what Streamlit says in English only."""
+    if language() == "en":
+        return ""
+    facts = {"most": uploads.UPLOAD_MB, "types": "CSV, TSV, TXT, Parquet"}
+    return style.native({key: plain(f"native.{key}", **facts) for key in style.NATIVE})
 
 
 def let_in() -> bool:

@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard import lab_tables, runs, shared, state_beside, tables
 from dashboard.state import Choice
 from dashboard.state_beside import Wanted
-from dashboard.strings import code, language, plain, t
+from dashboard.strings import code, joined, language, plain, t
 from recsys_core import rerank
 from recsys_core.beside import Beside
 from recsys_core.errors import UserError
@@ -36,7 +36,7 @@ def show(now: Choice) -> bool:
         st.caption(t("beside.run.none", name=wanted.name) if wanted.kind == "run" else t(key, name=wanted.name))
         return False
     found = state_beside.compared(now, second)
-    st.markdown(says(found, now.k) + " " + about(now, wanted))
+    st.markdown(joined(says(found, now.k), about(now, wanted)))
     two_lists(found, (first(now), head(now, wanted)), plain("beside.table"))
     return True
 
@@ -75,10 +75,10 @@ def about(now: Choice, wanted: Wanted) -> str:
     if wanted.kind == "learned" and not now.moved and not now.reranker:
         return t("beside.about.learned")
     if wanted.kind == "rerank":
-        return t("beside.about.rerank", formula=rerank.get(wanted.name).formula)
+        return t("beside.about.rerank", formula=plain(f"reranker.{rerank.get(wanted.name).name}.formula"))
     if wanted.kind == "run":
         h = runs.headline(runs.open_run(runs.run_paths()[wanted.name]))
-        return t("beside.about.run") + " " + t(f"run.{h.part}", k=h.k, mean=h.mean, half=h.half, n=h.n)
+        return joined(t("beside.about.run"), t(f"run.{h.part}", k=h.k, mean=h.mean, half=h.half, n=h.n))
     return ""
 
 

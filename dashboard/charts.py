@@ -11,8 +11,22 @@ import plotly.graph_objects as go
 
 from recsys_core.show import AXIS as AXIS
 from recsys_core.show import COLOURS as COLOURS
+from recsys_core.show import DOWN as DOWN
+from recsys_core.show import OTHERS as OTHERS
+from recsys_core.show import UP as UP
 from recsys_core.show import colours as colours
 from recsys_core.show import cut as cut
+
+# What is no component has colours of its own, which read on white and on black.
+HERE = "#C2003F"  # what is looked at: the hybrid, this user, the settings as they are
+CHOSEN = "#D99A00"  # what was picked in a chart
+OTHER = "#5B7FA6"  # any other mark
+LIKES, LISTS = "#2E86C1", "#E69F00"  # what people like, what they are shown; the blue a little lighter than Okabe and Ito's
+GROUPS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C2D19")  # Okabe and Ito, brown for yellow
+EVEN = "#E4E6EA"  # neither this nor that
+SCALE = [[0, "#D55E00"], [0.5, EVEN], [1, "#0072B2"]]  # -1 to 1; opaque, so that numbers read in the dark too
+# Every colour that stands for something in a chart; no chart has another.
+PALETTE = {*COLOURS.values(), *OTHERS, *GROUPS, LIKES, LISTS, HERE, CHOSEN, OTHER, EVEN, UP, DOWN, AXIS}
 
 BAR = (130, 28)  # pixels; as high as a table row lets it be, or the table would stretch and cut it
 

@@ -15,12 +15,11 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts import AXIS, colours, cut
+from dashboard.charts import AXIS, DOWN, UP, colours, cut
 from dashboard.strings import plain
 from recsys_core.explain.game import Explanation
 from recsys_core.explain.questions.attributes import NOTHING
 
-UP, DOWN = "#4393C3", "#D6604D"  # both 3:1 or better against white and against a dark page
 ROW = 26  # pixels
 COLUMNS = ("explain.column.label", "explain.column.contribution", "explain.column.share")
 ROWS = 300  # of a table; the rest is one row, so that a page stays small and a sum still reads off

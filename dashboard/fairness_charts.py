@@ -12,9 +12,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts import AXIS, cut
+from dashboard.charts import AXIS, HERE, LIKES, LISTS, cut
 
-LIKES, LISTS = "#2E86C1", "#E69F00"  # the blue a little lighter than Okabe and Ito's, to read on black too
 PERCENT = {"tickformat": ".0%", "zeroline": False, "automargin": True, "fixedrange": True}
 ROWS = 12  # values in a chart; the table has all
 
@@ -77,7 +76,7 @@ def lift_chart(bins: pd.DataFrame, words: Mapping[str, str], *, mean: float, min
     most = max([*bins["n"], 1]) * 1.08
     lines = [("same", 0.0, AXIS, "dot"), ("mean", mean, LIKES, "solid")]
     if mine is not None and mine == mine:
-        lines.append(("mine", min(mine, bins["high"].iloc[-1]), "#C8385A", "dash"))
+        lines.append(("mine", min(mine, bins["high"].iloc[-1]), HERE, "dash"))
     traces = [
         {
             "type": "scatter",

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dashboard.lab_tables import MINUS
-from dashboard.strings import code, plain, t
+from dashboard.strings import code, joined, plain, t
 from recsys_core.fairness import KNOWN, NOTHING, SMALLEST, Gap
 from recsys_core.metrics import METRICS
 
@@ -77,7 +77,7 @@ def gap_words(gap: Gap | None, rows: pd.DataFrame, by: str, metric: str) -> str:
         listed = ", ".join(f"{code(name)} ({n})" for name, n in small[:12])
         key = "fair.gap.small" if len(small) <= 12 else "fair.gap.small.more"
         said.append(plain(key, names=listed, more=len(small) - 12, smallest=SMALLEST))
-    return " ".join(said)
+    return joined(*said)
 
 
 def groups_view(table: pd.DataFrame, by: str, names: Mapping[str, str]) -> pd.DataFrame:

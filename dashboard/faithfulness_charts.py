@@ -7,11 +7,9 @@ import html
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts import AXIS
-from dashboard.overview_charts import OTHER
+from dashboard.charts import AXIS, OTHER, SCALE
 
 FLOOR = AXIS  # colour of methods that do not look at the model
-SCALE = [[0, "#D55E00"], [0.5, "#E4E6EA"], [1, "#0072B2"]]  # -1 vermilion, +1 blue; opaque, so that numbers read in the dark too
 
 
 def paint(methods: list[str], floors: tuple[str, ...]) -> dict[str, str]:

@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts import AXIS
+from dashboard.charts import AXIS, CHOSEN, HERE, OTHER
 
 GAP = "\u00a0" * 3  # between a mark and its word
-LINE, HERE, CHOSEN = "#5B7FA6", "#C8385A", "#D99A00"  # read on white and on black; no component's colour
 
 
 def pareto_chart(
@@ -50,7 +49,7 @@ def pareto_chart(
 
 def _line(sweep: pd.DataFrame, x: str, y: str, name: str) -> dict[str, Any]:
     front = sweep[sweep["front"]].sort_values(x)
-    style = {"mode": "lines", "line": {"color": LINE, "width": 2}, "hoverinfo": "skip"}
+    style = {"mode": "lines", "line": {"color": OTHER, "width": 2}, "hoverinfo": "skip"}
     return {"type": "scatter", "x": front[x].tolist(), "y": front[y].tolist(), "name": name, **style}
 
 
@@ -58,7 +57,7 @@ def _dots(
     rows: pd.DataFrame, x: str, y: str, said: Mapping[str, str], settings: Sequence[str], name: str, symbol: str
 ) -> dict[str, Any]:
     on = rows["front"].tolist()
-    marker = {"symbol": symbol, "size": [9 if f else 7 for f in on], "color": [LINE if f else AXIS for f in on]}
+    marker = {"symbol": symbol, "size": [9 if f else 7 for f in on], "color": [OTHER if f else AXIS for f in on]}
     hover = f"{said['x']} %{{x:.3f}}<br>{said['y']} %{{y:.3f}}<br>%{{customdata[1]}}<extra></extra>"
     return {
         "type": "scatter",

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dashboard.strings import code, plain
+from recsys_core.analytics import NO_INTERVAL
 from recsys_core.differences import verdicts
 from recsys_core.metrics import METRICS
 
@@ -80,6 +81,14 @@ def named(metric: str) -> str:
     return plain(f"metric.{metric}")
 
 
+def formula(metric: str) -> str:
+    return plain(f"metric.{metric}.formula")
+
+
+def source(metric: str) -> str:
+    return plain(f"metric.{metric}.source")
+
+
 def reranker(name: str) -> str:
     return plain(f"reranker.{name}")
 
@@ -93,9 +102,10 @@ def reranking(name: str, strength: float) -> dict[str, Any]:
 def explained(metric: str, note: str = "") -> tuple[str, ...]:
     """What a metric is, out of the registry: words, formula, then range, direction and source, and a note if there is one."""
     m = METRICS[metric]
-    facts = {"low": bound(m.low), "high": bound(m.high), "source": m.source, "direction": plain(f"tile.{m.direction}")}
-    lines = (plain(f"metric.{metric}.about"), m.formula, plain("tile.range", **facts))
-    return (*lines, f"{note[:1].upper()}{note[1:]}.") if note else lines
+    facts = {"low": bound(m.low), "high": bound(m.high), "source": source(metric), "direction": plain(f"tile.{m.direction}")}
+    lines = (plain(f"metric.{metric}.about"), formula(metric), plain("tile.range", **facts))
+    told = plain("tile.no_interval") if note == NO_INTERVAL else f"{note[:1].upper()}{note[1:]}."
+    return (*lines, told) if note else lines
 
 
 def bound(value: float) -> str:
@@ -124,9 +134,9 @@ def metrics_view(changes: pd.DataFrame) -> pd.DataFrame:
         "high": changes["high"],
         "verdict": [plain(f"verdict.{v}") for v in verdicts(changes)],
         "n": changes["n"],
-        "formula": [m.formula for m in known],
-        "range": [f"{bound(m.low)} to {bound(m.high)}" for m in known],
-        "source": [m.source for m in known],
+        "formula": [formula(m.name) for m in known],
+        "range": [plain("define.range", low=bound(m.low), high=bound(m.high)) for m in known],
+        "source": [source(m.name) for m in known],
     }
     return pd.DataFrame(facts)
 

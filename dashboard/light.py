@@ -1,5 +1,5 @@
-"""HTML that a browser draws in a millisecond, where a chart or a row of widgets would take a hundred: bars of parts, tiles; and a
-picture.
+"""HTML that a browser draws in a millisecond, where a chart or a row of widgets would take a hundred: bars of parts, tiles,
+tables of text; and a picture.
 
 For what is drawn again at every move of a slider. All of it is `markupsafe.Markup`, which escapes whatever is formatted into it;
 the style sheet is `style.LIGHT`. No streamlit, no statistics.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -127,3 +128,17 @@ def _tile(tile: Tile) -> Markup:
         '<div class="tile" role="listitem" tabindex="0"><span class="label">{}</span><span class="value">{}</span>{}'
         '<span class="about">{}</span><div class="tip" role="tooltip"><p>{}</p>{}</div></div>'
     ).format(tile.label, tile.value, delta, tile.about, first, told)
+
+
+def words(frame: pd.DataFrame, heads: Mapping[str, str]) -> str:
+    """A table of texts with lines as long as there is room: cells of `st.dataframe` do not break Chinese, which has no spaces."""
+    head = Markup("").join(Markup('<th scope="col">{}</th>').format(heads[c]) for c in frame.columns)
+    rows = Markup("").join(_row(row) for row in frame.to_dict("records"))
+    table = Markup('<div class="wr-words"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>')
+    return str(table.format(head, rows))
+
+
+def _row(cells: Mapping[Any, Any]) -> Markup:
+    (_, name), *rest = cells.items()
+    made = Markup("").join(Markup('<td class="{}">{}</td>').format(column, text) for column, text in rest)
+    return Markup('<tr><th scope="row">{}</th>{}</tr>').format(name, made)

@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts import AXIS
+from dashboard.charts import AXIS, GROUPS
 
-PAINT = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A600")  # Okabe and Ito, yellow darkened
 MARKS = {"history": "diamond-open", "list": "star-open", "chosen": "circle-open"}
 
 
@@ -27,8 +26,8 @@ def map_chart(frame: pd.DataFrame, names: Sequence[str], marks: Sequence[tuple[s
     for n, name in enumerate(names):
         rows = frame[frame["group"] == n]
         if len(rows):
-            colour = PAINT[n] if n < len(PAINT) else AXIS
-            traces.append(_dots(rows, name, {"color": colour, "size": 6, "opacity": 0.7 if n < len(PAINT) else 0.4}))
+            colour = GROUPS[n] if n < len(GROUPS) else AXIS
+            traces.append(_dots(rows, name, {"color": colour, "size": 6, "opacity": 0.7 if n < len(GROUPS) else 0.4}))
     for key, word in marks:
         rows = frame[frame["mark"] == key]
         if len(rows):

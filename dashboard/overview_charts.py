@@ -9,10 +9,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts import AXIS, colours
+from dashboard.charts import AXIS, HERE, OTHER, colours
 
-HYBRID = "#C8385A"  # no component's colour; reads on white and on black
-OTHER = "#5B7FA6"  # marks that are no component
 GRID = "rgba(138,143,152,.25)"
 
 
@@ -57,7 +55,7 @@ def whiskers(frame: pd.DataFrame, *, axis: str, paint: Mapping[str, str], zero: 
 
 def model_paint(names: list[str]) -> dict[str, str]:
     """The hybrid in its own colour, each component in the one it has everywhere."""
-    return colours([n for n in names if n != "hybrid"]) | {"hybrid": HYBRID}
+    return colours([n for n in names if n != "hybrid"]) | {"hybrid": HERE}
 
 
 def curves_chart(frame: pd.DataFrame, column: str, *, x: str, y: str) -> go.Figure:
@@ -123,10 +121,10 @@ def pairs_chart(frame: pd.DataFrame, *, names: tuple[str, str], axis: str) -> go
 
 def share_chart(values: list[float], *, x: str, y: str) -> go.Figure:
     """How often each value from 0 to 1 occurs, in twenty bars."""
-    bins = {"start": 0, "end": 1.0001, "size": 0.05}
+    bins = {"start": 0, "end": 1, "size": 0.05}
     bars = {
         "type": "histogram",
-        "x": values,
+        "x": [min(v, 1 - 1e-9) for v in values],  # 1 belongs to the last bar
         "xbins": bins,
         "marker": {"color": OTHER},
         "hovertemplate": "%{x}: %{y}<extra></extra>",

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from dashboard.strings import plain
 from recsys_core.errors import UserError
 
 MOST, LONGEST = 100, 60  # presets in a file, letters of a name
@@ -43,11 +44,11 @@ def load(path: Path) -> dict[str, Preset]:
 def save(path: Path, name: str, preset: Preset) -> str:
     """Keep a preset, instead of one of the same name; returns the name as kept. Raises UserError for no name or a full file."""
     if not (kept := clean(name)):
-        raise UserError("preset name is empty; type one")
+        raise UserError(plain("preset.unnamed"))
     with _LOCK:
         known = load(path)
         if kept not in known and len(known) >= MOST:
-            raise UserError(f"presets: there are {MOST} already; delete one first")
+            raise UserError(plain("preset.full", most=MOST))
         _write(path, known | {kept: preset})
     return kept
 

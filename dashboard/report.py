@@ -25,11 +25,13 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from dashboard import explain_charts as charts
+from dashboard import tables
 from dashboard.charts import cut
 from dashboard.report_style import CSS, JS
 from dashboard.strings import TEXT, joined, language, plain
 from recsys_core.errors import UserError
 from recsys_core.explain.game import Explanation
+from recsys_core.explain.told import reason
 from recsys_core.explain.tree import PRIOR, tree
 from recsys_core.whole import writing
 
@@ -151,7 +153,8 @@ def of_pair(
     split = leaves.rename(columns=LEVELS)[[*LEVELS.values(), "contribution"]]
     extra = [(plain("report.tree"), plain("report.tree.says"), split)]
     asked = "report.title.listed" if first.rank > 0 else "report.title.not"
-    extra += [(name[:1].upper() + name[1:], told, frame) for name, (told, frame) in changes.items() if len(frame)]
+    shown = {name: (told, tables.parts_beside(frame)) for name, (told, frame) in changes.items()}
+    extra += [(name[:1].upper() + name[1:], told, frame) for name, (told, frame) in shown.items() if len(frame)]
     return {
         "explanations": [replace(charts.worded(e), user=first.user, item=first.item, title=first.title) for e in explanations],
         "title": plain(asked, title=first.title, user=first.user, rank=first.rank),
@@ -237,7 +240,8 @@ def trust_words(e: Explanation) -> list[str]:
         largest = max(float(v) for v in e.standard_error if math.isfinite(v))
         words.append(plain("report.error", error=charts.small(largest, charts.digits(e))))
     words.append(plain("report.evaluations", n=e.evaluations))
-    words += [plain("report.seconds", seconds=e.seconds), plain("report.seed", seed=e.seed), *e.notes]
+    words += [plain("report.seconds", seconds=e.seconds), plain("report.seed", seed=e.seed)]
+    words += [reason(note, language()) for note in e.notes]
     words += [plain("report.cached")] if e.cached else []
     return words
 

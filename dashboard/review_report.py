@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from dashboard import explain_charts, report
-from dashboard.strings import plain
+from dashboard.strings import joined, plain
 from recsys_core import feedback
 from recsys_core.errors import UserError
 
@@ -62,4 +62,4 @@ def agreed(found: pd.DataFrame) -> str:
     words = [plain("reviews.agree", share=a.share, comparisons=a.n_comparisons, n=a.n_pairs)]
     words += [plain("reviews.fleiss", kappa=a.fleiss) if a.fleiss == a.fleiss else plain("reviews.fleiss.none")]
     words += [plain("reviews.cohen", kappa=a.cohen, n=a.n_cohen)] if a.cohen == a.cohen else []
-    return " ".join(words)
+    return joined(*words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from dashboard.charts import AXIS, colours
 from recsys_core.browse import weight_range
@@ -84,6 +85,16 @@ LIGHT = """
 .wr-tiles .tip code {white-space: normal; overflow-wrap: anywhere; font-size: .75rem;}
 .wr-tiles .tile:is(:hover, :focus) .tip {visibility: visible; opacity: 1; transition: opacity .1s .25s, visibility 0s .25s;}
 .wr-tiles .tile:focus-visible {outline: 2px solid AXIS; outline-offset: 2px;}
+.wr-words {overflow-x: auto;}
+.wr-words table {border-collapse: collapse; width: 100%; font-size: .8125rem; line-height: 1.45;}
+.wr-words :is(th, td) {border: 1px solid rgba(128, 136, 150, .25); padding: .4rem .5rem; text-align: left; vertical-align: top;
+  white-space: pre-line; overflow-wrap: anywhere;}
+.wr-words th {font-weight: 400; min-width: 3.5rem;}
+.wr-words thead th {opacity: .8; white-space: nowrap;}
+.wr-words tbody th {white-space: nowrap;}
+.wr-words :is(.about, .settings, .more) {min-width: 13rem;}
+.wr-words :is(.formula, .source) {min-width: 10rem;}
+.wr-words :is(.label, .direction, .range) {min-width: 4.5rem;}
 .wr-picture img {display: block; max-width: 4.5rem; max-height: 4.5rem; border-radius: .3rem;}
 @media (max-width: 1180px) {
   .wr-tiles {gap: .4rem;}
@@ -92,6 +103,21 @@ LIGHT = """
 }
 @media (max-width: 640px) {.wr-tiles {grid-template-columns: repeat(2, minmax(0, 1fr));}}
 """.replace("AXIS", AXIS)
+
+
+# Where Streamlit has words of its own, which know no language.
+NATIVE = {
+    "upload": '[data-testid="stFileUploaderDropzone"] button [data-testid="stMarkdownContainer"] p',
+    "limit": '[data-testid="stFileUploaderDropzoneInstructions"] span',
+    "enter": ':is([data-testid="stTextInput"], [data-testid="stNumberInput"]) [data-testid="InputInstructions"]',
+    "area": '[data-testid="stTextArea"] [data-testid="InputInstructions"]',
+}
+
+
+def native(words: Mapping[str, str]) -> str:
+    """Streamlit's own words hidden, and ours in their place: by keys of NATIVE, without quotes or backslashes."""
+    rule = '{where} {{font-size: 0;}} {where}::after {{content: "{word}"; font-size: .8125rem;}}'
+    return "\n".join(rule.format(where=NATIVE[key], word=word) for key, word in words.items())
 
 
 def slug(component: str) -> str:

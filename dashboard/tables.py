@@ -97,7 +97,10 @@ def credit_view(explanation: Explanation) -> pd.DataFrame:
 
 
 def parts_beside(frame: pd.DataFrame) -> pd.DataFrame:
-    """Parts of two items side by side, as shown: the base, which is no component, has its name in the reader's language."""
+    """Parts of two items side by side, as shown: the base, which is no component, has its name in the reader's language. A frame
+    without components stays as it is."""
+    if "component" not in frame:
+        return frame
     return frame.assign(component=frame["component"].replace(BASE, plain("explain.base")))
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
+from dashboard.strings import plain
 from recsys_core.errors import UserError, unknown
 from recsys_core.scorers import names as scorer_names
 from recsys_core.scorers import scorer_class
@@ -118,7 +119,7 @@ class Training:
         check(order)
         with self._lock:
             if self._job is not None and not self._job.over.is_set():
-                raise UserError(f"{self._job.order.name} is being trained; wait for it, or cancel it")
+                raise UserError(plain("data.wrong.busy", name=self._job.order.name))
             number = self._job.number + 1 if self._job is not None else 1
             log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the job
             words = order.words(str(order.data), str(order.out))
@@ -180,23 +181,22 @@ def check(order: Order) -> None:
     """Raises UserError if the order cannot be carried out, with the reason."""
     check_name(order.out.parent, order.name)
     if not order.components:
-        raise UserError("components is empty; choose at least one")
+        raise UserError(plain("data.wrong.components"))
     for name in order.components:
         if name not in scorer_names():
             raise unknown("scorer", name, scorer_names())
     if order.split not in KINDS:
         raise unknown("split", order.split, KINDS)
     if not 0 <= order.seed < 1 << 32:
-        raise UserError(f"seed {order.seed}: a whole number from 0 to {(1 << 32) - 1} is needed")
+        raise UserError(plain("data.wrong.seed", seed=order.seed, most=(1 << 32) - 1))
 
 
 def check_name(folder: Path, name: str) -> None:
     """Raises UserError if no run in the folder can be called so."""
     if not NAME.fullmatch(name):
-        problem = "empty" if not name else repr(name[:60])
-        raise UserError(f"name {problem}: begin with a letter or digit, then letters, digits, - _ . (at most 60)")
+        raise UserError(plain("data.wrong.name", name=repr(name[:60]) if name else plain("data.wrong.empty")))
     if os.path.lexists(folder / name):
-        raise UserError(f"name {name!r}: there is such a run already; choose another")
+        raise UserError(plain("data.wrong.used", name=name))
 
 
 def shell(order: Order, data: str, out: str) -> str:

@@ -12,6 +12,7 @@ import weakref
 from functools import cache
 from pathlib import Path
 
+from dashboard.strings import plain
 from recsys_core.errors import UserError
 from recsys_core.intake import KINDS
 from recsys_core.limits import UPLOAD_MB
@@ -99,9 +100,9 @@ def save(folder: Path, kind: str, name: str, data: bytes | memoryview) -> Path:
     suffix = Path(name.replace("\0", "")).suffix.lower()
     known = (*SUFFIXES, ".pq")
     if kind not in KINDS or suffix not in known:
-        raise UserError(f"{kind}: the name must end in {', '.join(known)}; save it as one of them")
+        raise UserError(plain("data.wrong.suffix", kind=kind, known=", ".join(known)))
     if len(data) > UPLOAD_MB << 20:
-        raise UserError(f"{kind}: more than {UPLOAD_MB} MB; put it into a folder on the server, or use whyrec prepare there")
+        raise UserError(plain("data.wrong.size", kind=kind, most=UPLOAD_MB))
     for old in folder.glob(f"{kind}.*"):
         old.unlink()
     path = folder / f"{kind}{suffix}"
@@ -132,10 +133,7 @@ def folder(name: str) -> Path:
             nobody learns what there is outside.
     """
     where = base()
-    refused = UserError(
-        f"folder {name[:80]!r}: name one below {where.name}/ on the server, such as tiny: no absolute path, no .., and no link "
-        "that leads out of it"
-    )
+    refused = UserError(plain("data.wrong.folder", name=name[:80], base=where.name))
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts or "\0" in name or name.startswith("~"):
         raise refused

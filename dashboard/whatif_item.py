@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard import charts, lab_tables, report, shared, state_whatif, tables
 from dashboard import explain_charts as why
 from dashboard.state import Choice
-from dashboard.strings import language, plain, t
+from dashboard.strings import joined, language, plain, t
 from recsys_core import new_item
 from recsys_core.errors import UserError
 from recsys_core.explain import pair as pairs
@@ -20,7 +20,6 @@ from recsys_core.new_item import Arrival, Audience, NewItem
 from recsys_core.run import Run
 
 TOP = 20  # users that are named
-STILL = {"displayModeBar": False}
 
 
 def form(run: Run) -> None:
@@ -41,7 +40,7 @@ def form(run: Run) -> None:
             )
         st.form_submit_button(plain("whatif.item.ask"), icon=":material/group_search:", type="primary", width="stretch")
     st.button(plain("whatif.item.example"), icon=":material/lightbulb:", on_click=state_whatif.example, width="stretch")
-    st.caption(t("whatif.item.read", names=", ".join(new_item.readers(run))) + " " + t("whatif.item.link"))
+    st.caption(joined(t("whatif.item.read", names=", ".join(new_item.readers(run))), t("whatif.item.link")))
 
 
 def answer(place: st.delta_generator.DeltaGenerator, now: Choice) -> None:
@@ -83,7 +82,7 @@ def show(now: Choice, arrival: Arrival, found: Audience) -> None:
     people(now, frame)
     whole = len(crowd) == crowd.n_all
     every = t("whatif.item.all", n=len(crowd)) if whole else t("whatif.item.some", n=len(crowd), all=crowd.n_all)
-    st.caption(t("whatif.item.caption", k=now.k) + " " + every)
+    st.caption(joined(t("whatif.item.caption", k=now.k), every))
     parts(now, frame)
     if len(frame) and found.differs:
         one(now, arrival, found, frame)
@@ -124,7 +123,7 @@ def parts(now: Choice, frame: tables.Frame) -> None:
         title=[plain("whatif.item.row", user=user) for user in shown["user_id"]]
     )
     figure = charts.parts_chart(shown, axis=plain("parts.axis"), total=plain("parts.sum"), missing=plain("missing"))
-    st.plotly_chart(figure, config=STILL, key="whatif parts", alt=plain("parts"))
+    shared.chart(figure, "whatif parts", plain("parts"))
     st.caption(t("whatif.item.parts.caption", base=float(frame["base"].iloc[0]) if len(frame) else float("nan"), n=len(frame)))
     with st.expander(plain("parts.table"), icon=":material/table:"):
         number = st.column_config.NumberColumn
@@ -132,6 +131,7 @@ def parts(now: Choice, frame: tables.Frame) -> None:
         columns |= {"base": number(plain("column.base"), format="%.2f", width=70)}
         columns |= {f"part_{name}": number(name, format="%+.2f", width=80) for name in charts.components(frame)}
         table(frame, columns | {"logit": number(plain("column.logit"), format="%.2f", width=70)}, 10)
+        shared.download(frame, tables.file_name("parts", now.run.path.name), "whatif parts")
 
 
 def one(now: Choice, arrival: Arrival, found: Audience, frame: tables.Frame) -> None:
@@ -157,7 +157,7 @@ def explained(title: str, found: Explanation, key: str) -> None:
     st.markdown(f"**{title}**")
     st.text(report.answer_line(found))
     figure = why.waterfall(found) if key == "components" else why.bars(found, 10)
-    st.plotly_chart(figure, config=STILL, key=f"whatif {key}", alt=title)
+    shared.chart(figure, f"whatif {key}", title)
     st.caption(report.sum_line(found, key == "past"))
     with st.expander(plain("why.table"), icon=":material/table:"):
         view, number = tables.credit_view(found), st.column_config.NumberColumn

@@ -17,10 +17,10 @@ COLOURS = {  # one for life, from Okabe and Ito's palette (2008), which colour-b
     "item_knn": "#009E73",  # teal
     "user_knn": "#CC79A7",  # pink
     "factors": "#56B4E9",  # sky
-    "popularity": "#8C8C8C",  # grey
+    "popularity": "#686868",  # grey
     "cross_encoder": "#D55E00",  # vermilion
     "cold": "#F0E442",  # yellow
-    "next_item": "#7A5195",  # violet
+    "next_item": "#882E72",  # violet
 }
 OTHERS = ("#4B6A2A", "#B3446C", "#1B4B5A", "#8DB600", "#654522")  # for components without a colour of their own
 AXIS = "#8A8F98"  # reads on white and on black

@@ -151,3 +151,24 @@ def ran(app: AppTest) -> AppTest:
     app.run()
     assert not app.exception, [e.value for e in app.exception]
     return app
+
+
+@pytest.fixture(scope="session")
+def whole_run(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that has all that a page can show; see `stations`."""
+    import stations  # which needs this file
+
+    return stations.make(tiny, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def come(open_app, whole_run: Run):
+    """The page of a station, opened once."""
+    import stations
+
+    def come_(name: str) -> AppTest:
+        if name not in stations.SEEN:
+            stations.SEEN[name] = stations.come(open_app, whole_run, name)
+        return stations.SEEN[name]
+
+    return come_

@@ -9,6 +9,7 @@ import pytest
 from conftest import TINY
 from served import CELLS, PATIENCE, TOO_WIDE, Visit, tab_to
 
+from dashboard import style, uploads
 from dashboard.app import SCREENS
 from dashboard.strings import TEXT, plain
 
@@ -69,6 +70,18 @@ def test_every_page_speaks_chinese(visit) -> None:
     for name in [*PATHS][::-1]:
         title = turn(here, name, "zh")
         assert re.search("[\u4e00-\u9fff]", title), (name, title)
+
+
+def test_streamlits_own_words_are_chinese_too(visit) -> None:
+    """They come from the browser's side, so that a style sheet says them."""
+    page = visit("/data?language=zh").page
+    after = "e => [getComputedStyle(e, '::after').content, getComputedStyle(e).fontSize]"
+    found = [page.locator(style.NATIVE[key]).first.evaluate(after) for key in ("upload", "limit")]
+    facts = {"most": uploads.UPLOAD_MB, "types": "CSV, TSV, TXT, Parquet"}
+    said = [TEXT["zh"][f"native.{key}"].format(**facts) for key in ("upload", "limit")]
+    assert [content for content, _ in found] == [f'"{one}"' for one in said]
+    assert {size for _, size in found} == {"0px"}
+    assert visit("/data").page.locator(style.NATIVE["upload"]).first.evaluate(after)[0] == "none"
 
 
 def test_the_language_is_switched_and_the_rest_stays(visit) -> None:

@@ -326,5 +326,17 @@ SECTIONS = ("metrics", "components", "questions", "explainers", "rerankers", "co
 def test_strings_are_all_used() -> None:
     code = "".join(file.read_text("utf-8") for file in APP.parent.rglob("*.py") if file.parent.name != "strings")
     written = tuple(re.findall(r"""\bf["']([a-z_]+\.(?:[a-z_]+\.)*)\{""", code))  # f"case.{name}": keys that are put together
-    built = ("user.many", "user.none", "user.one", "user.option", "verdict.", "tile.", "column.", "movers.", *written)
+    registered = ("component.", "question.", "explainer.", "convention.", "reranker.")
+    built = (
+        *registered,
+        "user.many",
+        "user.none",
+        "user.one",
+        "user.option",
+        "verdict.",
+        "tile.",
+        "column.",
+        "movers.",
+        *written,
+    )
     assert not [key for key in strings.TEXT["en"] if f'"{key}"' not in code and not key.startswith(built)]

@@ -252,7 +252,8 @@ def marked(app: AppTest) -> list[str]:
 
 def test_no_text_is_told(open_app, tiny_run: Run) -> None:
     app = open_app(tiny_run.path.parent, "explain", user="u01")
-    assert any("reads the text" in text for text in plain_texts(app))
+    assert strings.t("why.words.none") in texts(app)
+    assert "reads the text" in texts(app)
 
 
 def test_trust_shows_the_scoreboard_or_how_to_make_one(open_app, tiny_run: Run, tmp_path: Path) -> None:

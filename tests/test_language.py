@@ -39,7 +39,7 @@ def weak(text: str) -> bool:
     at = [found.span() for found in re.finditer(r"\*\*", text)]
     before = [text[start - 1 : start] for start, _ in at[::2]]
     after = [text[end : end + 1] for _, end in at[1::2]]
-    return len(at) % 2 == 1 or any(c.isalnum() for c in before + after)
+    return len(at) % 2 == 1 or any(c.isalnum() or c in "{}" for c in before + after if c)
 
 
 def faults(en: Table, zh: Table) -> list[str]:
@@ -240,9 +240,14 @@ def test_what_ifs_in_both_languages() -> None:
 
 
 def test_reasons_are_known_in_chinese() -> None:
-    source = "".join((Path(told.__file__).parent / f"{name}.py").read_text("utf-8") for name in ("counterfactual", "why_not"))
+    folder = Path(told.__file__).parent
+    files = [folder / f"{name}.py" for name in ("counterfactual", "why_not", "faithfulness")]
+    source = "".join(path.read_text("utf-8") for path in [*files, *(folder / "explainers").glob("*.py")])
     for pattern in told.REASONS["zh"]:
-        words = max(re.split(r"\\d\+|[().*]|past items|words were|words that", pattern), key=len).strip()
+        parts = re.split(
+            r"\\d\+|\\w\+|\\S\+|\\?[().*]|past items|words were|words that|, and opened|, and a group|1 - 0", pattern
+        )
+        words = max(parts, key=len).strip(" :,;")
         assert words in source, f"nobody says {words!r} any more"
     assert told.reason("what nobody says", "zh") == "what nobody says"
     parts = "no set of words that was tried does it; with all words masked its rank is 3"

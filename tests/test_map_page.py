@@ -76,7 +76,8 @@ def test_the_list_on_the_map_follows_the_weights(open_app, text_run: Run) -> Non
 
     def listed() -> set[str]:
         view = next(d.value for d in app.dataframe if "mark" in d.value.columns)
-        return set(view[view["mark"].isin(["list", "chosen"])]["item_id"])
+        said = [strings.plain(f"map.mark.{mark}") for mark in ("list", "chosen")]
+        return set(view[view["mark"].isin(said)]["item_id"])
 
     user, high = app.session_state["user"], browse.weight_range(text_run.model.blend)[1]
     slider(app, "ease").set_value(0.0)
@@ -103,7 +104,7 @@ def test_the_list_on_the_map_is_the_reranked_one(open_app, text_run: Run) -> Non
         view = next(d.value for d in ran(app).dataframe if "mark" in d.value.columns)
         said = strings.plain("rerank.map", label="DPP", strength=0.9)
         assert any(said in m.value for m in app.markdown) == bool(url)
-        return set(view[view["mark"] == "list"]["item_id"]) - {"h1"}
+        return set(view[view["mark"] == strings.plain("map.mark.list")]["item_id"]) - {"h1"}
 
     assert marked(reranker="dpp", strength="0.9") == top(user, how)
     assert marked() == top(user, None)

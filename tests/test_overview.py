@@ -59,7 +59,7 @@ def tiles(app: AppTest) -> dict[str, str]:
 
 
 def cells(app: AppTest) -> str:
-    return " ".join(d.value.to_csv() for d in app.dataframe)
+    return " ".join([*(d.value.to_csv() for d in app.dataframe), *(h.value for h in app.html if "wr-words" in h.value)])
 
 
 # Overview.

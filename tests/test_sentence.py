@@ -131,7 +131,7 @@ def test_words_are_fixed() -> None:
         "which it shares with items of your history; without Heat it would be rank 7 instead of 2."
     )
     assert tell(clauses, titles, "zh") == (
-        "因为您喜欢过《Heat》和《Fargo》（占您的历史所加分数的 62%）；其中 21% 来自与您历史中的条目共有的genres: Crime；"
+        "因为您喜欢过《Heat》和《Fargo》（占您的历史所加分数的 62%）；其中 21% 来自与您历史中的条目共有的 genres: Crime；"
         "如果没有《Heat》，它的排名会从第 2 名变为第 7 名。"
     )
     assert tell([Clause("against", ("1",), -0.25)], titles, "en") == (

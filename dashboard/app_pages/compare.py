@@ -8,13 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import overview_charts, runs, shared, state, state_compare, state_overview
-from dashboard.lab_tables import named, number, signed
+from dashboard.lab_tables import formula, named, number, signed
 from dashboard.state import Choice
-from dashboard.strings import code, plain, t
+from dashboard.strings import code, joined, plain, t
 from recsys_core import side_by_side
 from recsys_core.differences import verdicts
 from recsys_core.errors import UserError
-from recsys_core.metrics import METRICS
 from recsys_core.overview import Judged
 from recsys_core.run import Run
 from recsys_core.side_by_side import Churn
@@ -97,13 +96,13 @@ def differences(a: Run, b: Run, pair: pd.DataFrame, k: int) -> None:
     shown = pair[pair["metric"].isin(side_by_side.ACCURACY)].reset_index(drop=True)
     row, verdict = pair.iloc[0], verdicts(pair)[0]
     names = {"a": a.path.name, "b": b.path.name}
-    st.markdown(t(f"compare.says.{verdict}", **names, k=k, n=int(row["n"])) + " " + interval(row))
+    st.markdown(joined(t(f"compare.says.{verdict}", **names, k=k, n=int(row["n"])), interval(row)))
     view = shown.assign(label=[f"{named(m)}@{k}" for m in shown["metric"]])
     axis = plain("compare.axis", **names)
     shared.chart(
         overview_charts.whiskers(view, axis=axis, paint={}, zero=True), "compare pairs", plain("overview.alt", axis=axis)
     )
-    st.caption(t("compare.caption", n=int(row["n"]), formula=METRICS["ndcg"].formula))
+    st.caption(t("compare.caption", n=int(row["n"]), formula=formula("ndcg")))
 
 
 def interval(row: pd.Series) -> str:
@@ -149,14 +148,17 @@ def settings(a: Run, b: Run) -> None:
 def weights(a: Run, b: Run) -> None:
     st.subheader(plain("compare.weights"), anchor=False)
     table = side_by_side.weights(a, b)
+    same = table["a"].equals(table["b"])
     most = table.loc[(table["a"].fillna(0) - table["b"].fillna(0)).abs().idxmax()]
     told = [plain("missing") if pd.isna(v) else f"{v:.2f}" for v in (most["a"], most["b"])]
-    st.markdown(plain("compare.weights.says", name=code(str(most["component"])), a=told[0], b=told[1]))
+    says = plain("compare.weights.says", name=code(str(most["component"])), a=told[0], b=told[1])
+    st.markdown(t("compare.weights.same") if same else says)
     axis = plain("compare.weights.axis")
     figure = overview_charts.pairs_chart(table, names=(a.path.name, b.path.name), axis=axis)
     shared.chart(figure, "compare weights", plain("overview.alt", axis=axis))
     st.caption(t("compare.weights.caption"))
-    shared.twin(table, f"{a.path.name}-{b.path.name}-weights", "compare weights")
+    view = table.set_axis([plain("compare.component"), a.path.name, b.path.name], axis=1)
+    shared.twin(view, f"{a.path.name}-{b.path.name}-weights", "compare weights")
 
 
 def lists(now: Choice, other: Run) -> None:

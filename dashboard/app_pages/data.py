@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import runs, state, state_data, tables, training, uploads
 from dashboard.state_data import Brought, Checked, field, get
-from dashboard.strings import code, plain, t
+from dashboard.strings import code, joined, plain, t
 from dashboard.training import TRAINING, Status
 from recsys_core import intake
 from recsys_core.errors import UserError
@@ -283,7 +283,7 @@ def facts(found: Checked) -> None:
         plain("data.says.threshold", threshold=known["threshold"]) if known["threshold"] is not None else plain("data.says.all")
     )
     counts = {name: known[name] for name in ("users", "items", "interactions", "likes")}
-    st.markdown(t("data.says", **counts) + " " + like)
+    st.markdown(joined(t("data.says", **counts), like))
     values = {name: f"{value:,}" for name, value in counts.items()}
     values |= {"sparsity": f"{known['sparsity']:.1%}", "median": f"{known['median_likes']:.0f}"}
     with st.container(horizontal=True, gap="small"):
@@ -292,7 +292,7 @@ def facts(found: Checked) -> None:
     span = t("data.span", first=known["first"], last=known["last"]) if known["first"] else t("data.span.none")
     names = ", ".join(code(name) for name in known["attributes"]) or plain("data.attributes.none")
     texts = plain("data.texts", n=known["items_with_text"], items=known["items"], attributes=names)
-    st.markdown(f"{span} {texts}")
+    st.markdown(joined(span, texts))
     for note in known["notes"]:
         st.markdown(t("data.dropped", note=note))
     if not known["notes"]:

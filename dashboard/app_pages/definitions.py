@@ -7,12 +7,11 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from dashboard import shared
+from dashboard import light, shared
 from dashboard.lab_tables import bound
-from dashboard.strings import plain, t
+from dashboard.strings import TEXT, language, plain, t
 from recsys_core import definitions
 
-HEAD, LINES = 37, 80  # pixels of the head, and of a row: up to four lines of text
 SECTIONS: dict[str, Callable[[], pd.DataFrame]] = {
     "metrics": definitions.metrics,
     "components": definitions.components,
@@ -22,16 +21,22 @@ SECTIONS: dict[str, Callable[[], pd.DataFrame]] = {
     "conventions": definitions.conventions,
 }
 
-NAMED = {
+# How the words of each section begin in the table of strings, which has them in every language.
+KINDS = {
     "metrics": "metric",
+    "components": "component",
+    "questions": "question",
+    "explainers": "explainer",
     "rerankers": "reranker",
-}  # sections whose names are said in every language, and how their words begin
+    "conventions": "convention",
+}
+SAID = ("label", "about", "formula", "source", "more")  # columns that are said in every language
 
 
 def page() -> None:
     st.title(t("define.title"), anchor=False)
     query = st.text_input(plain("define.search"), placeholder=plain("define.hint"), key="define query")
-    found = {name: definitions.search(make(), query) for name, make in SECTIONS.items()}
+    found = {name: search(name, make(), query) for name, make in SECTIONS.items()}
     n = sum(len(table) for table in found.values())
     st.markdown(t("define.says", n=n) if n else t("define.nothing", query=query))
     for name, table in found.items():
@@ -39,42 +44,46 @@ def page() -> None:
             section(name, table)
 
 
-def section(name: str, found: pd.DataFrame) -> None:
+def search(name: str, known: pd.DataFrame, query: str) -> pd.DataFrame:
+    """Rows of a section as they are shown that hold the query, in the reader's words or in those of the registry."""
+    view = worded(name, known)
+    both = definitions.search(view.join(known.reset_index(drop=True).add_prefix("own ")), query)
+    return view.loc[both.index]
+
+
+def section(name: str, view: pd.DataFrame) -> None:
     st.subheader(plain(f"define.{name}"), anchor=False)
     st.caption(t(f"define.{name}.about"))
-    view = worded(name, found)
     view = view[[c for c in view.columns if (view[c] != "").any()]]
-    widths = {"name": 130, "label": 120, "about": 260, "formula": 230, "settings": 300, "source": 230, "more": 300}
-    columns = {c: st.column_config.TextColumn(plain(f"define.column.{c}"), width=widths.get(c, 110)) for c in view.columns}
-    st.dataframe(
-        view,
-        column_config=columns,
-        hide_index=True,
-        height=HEAD + LINES * len(view),
-        row_height=LINES,
-        placeholder="",
-        key=f"define {name}",
-    )
+    st.html(light.words(view, {c: plain(f"define.column.{c}") for c in view.columns}))
     shared.download(view, f"definitions-{name}", f"define {name}")
 
 
 def worded(name: str, found: pd.DataFrame) -> pd.DataFrame:
-    """Names, ranges, directions and yes or no in the reader's words."""
+    """Names, ranges, directions, yes or no, and all that is said, in the reader's words."""
     view = found.copy()
     if "low" in view:
         ranges = [
             plain("define.range", low=bound(low), high=bound(high)) for low, high in zip(view["low"], view["high"], strict=True)
         ]
         view = view.drop(columns=["low", "high"]).assign(range=ranges)
-    if name in NAMED:
-        view["label"] = [plain(f"{NAMED[name]}.{one}") for one in view["name"]]
-        view["about"] = [plain(f"{NAMED[name]}.{one}.about") for one in view["name"]]
+    for column in SAID:
+        if column in view:
+            view[column] = [own(name, one, column, text) for one, text in zip(view["name"], view[column], strict=True)]
+    if name == "conventions":
+        view["name"] = [own(name, one, "label", one) for one in view["name"]]
     if "direction" in view:
         view["direction"] = [plain(f"define.direction.{d}") for d in view["direction"]]
     for column in ("per_user", "reads_text"):
         if column in view:
             view[column] = [plain("define.yes" if v else "define.no") for v in view[column]]
     return view.reset_index(drop=True)
+
+
+def own(section: str, name: str, part: str, text: str) -> str:
+    """What the table of strings says of a part of a name; of what is not in it, as of a model from outside, its own words."""
+    key = f"{KINDS[section]}.{name}" if part == "label" else f"{KINDS[section]}.{name}.{part}"
+    return plain(key) if key in TEXT[language()] else text
 
 
 page()

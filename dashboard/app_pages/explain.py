@@ -19,10 +19,8 @@ from recsys_core.explain.counterfactual import Counterfactual
 from recsys_core.explain.explainers import named
 from recsys_core.explain.game import Explanation
 from recsys_core.explain.pair import Pair, Why
-from recsys_core.explain.why_not import WhyNot, why_not
+from recsys_core.explain.why_not import BASE, WhyNot, why_not
 from recsys_core.run import Run
-
-STILL = {"displayModeBar": False}
 
 
 def page(run: Run) -> None:
@@ -122,7 +120,11 @@ def answer(now: Choice, why: Why, at: int | None) -> None:
     lines = {"below": t("why.below", n=why.rank - 1), "hidden": t("why.hidden", rank=why.shown_rank)}
     if why.state in lines:
         edge = {"place": why.edge_rank, "edge": why.edge}
-        held = t("why.level", **edge) if why.held is None else t("why.held", name=why.held[0], value=why.held[1], **edge)
+        if why.held is None:
+            held = t("why.level", **edge)
+        else:
+            name, value = why.held
+            held = t("why.held", name=plain("explain.base") if name == BASE else name, value=value, **edge)
         st.markdown(joined(lines[why.state], held if why.edge_rank else ""))
     with st.container(key="sentence"):
         st.text(why.sentence)  # titles are in it: plain text
@@ -146,7 +148,7 @@ def answer(now: Choice, why: Why, at: int | None) -> None:
 def components(found: Explanation, why: Why) -> None:
     st.subheader(plain("why.components"), anchor=False)
     st.text(report.answer_line(found))
-    st.plotly_chart(charts.waterfall(found), config=STILL, key="waterfall", alt=plain("why.components"))
+    shared.chart(charts.waterfall(found), "waterfall", plain("why.components"))
     missing = t("why.missing", names=", ".join(why.missing)) if why.missing else ""
     st.caption(joined(report.sum_line(found, False), t("why.components.caption", n=len(found.players)), missing))
     twin(found, "components")
@@ -176,7 +178,7 @@ def attributes(found: Explanation | None) -> None:
         return
     found = charts.worded(found)
     st.text(report.answer_line(found))
-    st.plotly_chart(charts.bars(found, 8), config=STILL, key="attributes", alt=plain("why.attributes"))
+    shared.chart(charts.bars(found, 8), "attributes", plain("why.attributes"))
     st.caption(t("why.attributes.caption"))
     twin(found, "attributes")
 
@@ -203,7 +205,7 @@ def past(why: Why) -> None:
     )
     found = pairs.by_past(why.about, chosen) if chosen in names else why.history
     st.text(report.answer_line(found))
-    st.plotly_chart(charts.bars(found, 14), config=STILL, key="past", alt=plain("why.past"))
+    shared.chart(charts.bars(found, 14), "past", plain("why.past"))
     what = plain("why.past.part", name=chosen) if chosen in names else plain("explain.output")
     st.caption(joined(report.sum_line(found, True, what), t("why.past.caption")))
     if why.whole:
@@ -213,10 +215,10 @@ def past(why: Why) -> None:
 
 def twin(found: Explanation, key: str) -> None:
     """The chart's numbers as a table, in a fold."""
-    shared.folded(plain("why.table"), key, "table", lambda: credits(found))
+    shared.folded(plain("why.table"), key, "table", lambda: credits(found, key))
 
 
-def credits(found: Explanation) -> None:
+def credits(found: Explanation, key: str) -> None:
     number = st.column_config.NumberColumn
     view = tables.credit_view(found)
     columns = {
@@ -227,6 +229,7 @@ def credits(found: Explanation) -> None:
     if view["standard_error"].notna().any():
         columns["standard_error"] = number(plain("explain.column.error"), format="%.3f")
     shown(view, columns)
+    shared.download(view, f"why-{key}", f"why {key}")
 
 
 def shown(view: tables.Frame, columns: dict[str, object], most: int = 12) -> None:
@@ -255,7 +258,8 @@ def asking(now: Choice, why: Why, question: str, able: dict[str, str]) -> Explan
         what = state_explain.about(now, why.item, question, method, budget)
         label = plain("why.ask.words" if question == "words" else "why.ask.method")
         st.button(label, icon=":material/play_arrow:", key=f"ask {question}", on_click=state_explain.ask, args=(question, what))
-    if lacking := "; ".join(f"{name}: {reason}" for name, reason in able.items() if reason):
+    unable = [plain("why.lacks", name=name, reason=why_unable(reason)) for name, reason in able.items() if reason]
+    if lacking := plain("why.apart").join(unable):
         st.caption(plain("why.unable", reasons=lacking))
     if not state_explain.asked(question, what):
         return None
@@ -267,6 +271,11 @@ def asking(now: Choice, why: Why, question: str, able: dict[str, str]) -> Explan
     except UserError as error:
         failed(error)
         return None
+
+
+def why_unable(reason: str) -> str:
+    """What the core says of a method, in the reader's language."""
+    return told.reason(reason, strings.language())
 
 
 def failed(error: UserError) -> None:
@@ -281,7 +290,8 @@ def words(now: Choice, why: Why) -> None:
     try:
         able = pairs.methods(why.about, "words")
     except UserError as error:
-        st.text(str(error))
+        st.caption(t("why.words.none"))
+        st.code(str(error), language=None, wrap_lines=True)
         return
     st.caption(t("why.words.says"))
     found = asking(now, why, "words", able)
@@ -289,7 +299,7 @@ def words(now: Choice, why: Why) -> None:
         return
     st.text(report.answer_line(found))
     st.html(charts.highlighted(found, why.about.catalog.text(why.about.item)))
-    st.plotly_chart(charts.bars(found, 10), config=STILL, key="words", alt=plain("why.words"))
+    shared.chart(charts.bars(found, 10), "words", plain("why.words"))
     st.caption(report.sum_line(found, True))
     twin(found, "words")
     trusted(found)
@@ -309,28 +319,42 @@ def sampled(now: Choice, why: Why) -> None:
     found = asking(now, why, "history", able)
     if found is None:
         return
+    inexact = able["exact"]
     left, right = st.columns(2, gap="medium")
     with right:
-        st.markdown(f"**{found.method}**")
-        st.plotly_chart(charts.bars(found, 10), config=STILL, key="other", alt=found.method)
-        trusted(found)
+        method(found, found.method, "other")
     with left:
-        if able["exact"]:
-            st.caption(t("why.other.inexact", reason=able["exact"]))
-            return
-        st.markdown(f"**{plain('why.other.first')}**")
-        st.plotly_chart(charts.bars(why.history, 10), config=STILL, key="exact", alt=plain("why.other.first"))
-        trusted(why.history)
-    rho = pairs.agreement(why.history, found)
-    st.markdown(t("why.other.agree", rho=rho, n=len(found.players)) if rho == rho else t("why.other.agree.none"))
-    number = st.column_config.NumberColumn
+        if inexact:
+            st.caption(t("why.other.inexact", reason=why_unable(inexact)))
+        else:
+            method(why.history, plain("why.other.first"), "exact")
+    if inexact:
+        credits(found, "other")
+    else:
+        agreement(why.history, found)
+
+
+def method(found: Explanation, name: str, key: str) -> None:
+    """The bars of one of two methods."""
+    st.markdown(f"**{name}**")
+    st.text(report.answer_line(found))
+    shared.chart(charts.bars(found, 10), key, name)
+    trusted(found)
+
+
+def agreement(first: Explanation, second: Explanation) -> None:
+    """How far two methods agree, and both as a table."""
+    rho = pairs.agreement(first, second)
+    st.markdown(t("why.other.agree", rho=rho, n=len(second.players)) if rho == rho else t("why.other.agree.none"))
+    number, view = st.column_config.NumberColumn, pairs.compared(first, second)
     columns = {
         "label": st.column_config.TextColumn(plain("why.past"), width="medium"),
         "first": number(plain("why.other.first"), format="%+.3f"),
-        "second": number(found.method, format="%+.3f"),
+        "second": number(second.method, format="%+.3f"),
         "difference": number(plain("why.column.difference"), format="%+.3f"),
     }
-    shown(pairs.compared(why.history, found), columns)
+    shown(view, columns)
+    shared.download(view, "why-methods", "why methods")
 
 
 def trusted(found: Explanation) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import fairness_charts, fairness_tables, lab_tables, shared, state, state_fairness, state_lab
+from dashboard.lab_tables import formula
 from dashboard.state import Choice
 from dashboard.strings import code, plain, t
 from recsys_core import differences, fairness
 from recsys_core.analytics import Measured
-from recsys_core.metrics import METRICS
 from recsys_core.run import Run
 
 TILES = ("coverage", "gini", "long_tail_share", "popularity_lift", "calibration_kl")
-PLOT = {"displayModeBar": False}
 EVERYONE, THIS = "everyone", "this"
 Place = st.delta_generator.DeltaGenerator
 
@@ -67,7 +66,7 @@ def long_tail(now: Choice, found: Measured) -> None:
     told = fairness.tail(found, curve)
     st.markdown(t("fair.tail.says", part=told.part, likes=told.likes, lists=told.exposure))
     words = {key: plain(f"fair.tail.{key}") for key in ("likes", "lists", "even", "x", "y")}
-    st.plotly_chart(fairness_charts.tail_chart(curve, words), key="fair tail", config=PLOT, alt=plain("fair.tail.alt"))
+    shared.chart(fairness_charts.tail_chart(curve, words), "fair tail", plain("fair.tail.alt"))
     facts = {"gini_likes": told.gini_likes, "gini": told.gini_exposure, "concentration": told.concentration}
     n = {"items": found.source.inputs["n_items"], "users": len(found.items)}
     st.caption(t("fair.tail.caption", **facts, **n))
@@ -92,8 +91,8 @@ def popularity(now: Choice, found: Measured) -> None:
     words["mine"] = plain("fair.user", user=now.person.user)
     mine = None if row is None else float(values[row])
     figure = fairness_charts.lift_chart(bins, words, mean=more.mean, mine=mine)
-    st.plotly_chart(figure, key="fair lift", config=PLOT, alt=plain("fair.lift.alt"))
-    st.caption(plain("fair.lift.caption", formula=code(METRICS["popularity_lift"].formula), n=more.n))
+    shared.chart(figure, "fair lift", plain("fair.lift.alt"))
+    st.caption(plain("fair.lift.caption", formula=code(formula("popularity_lift")), n=more.n))
     number = st.column_config.NumberColumn
     heads = {"low": number(plain("fair.from"), format="percent"), "high": number(plain("fair.to"), format="percent")}
     heads["n"] = number(plain("fair.lift.y"))
@@ -124,10 +123,10 @@ def calibration(now: Choice, found: Measured) -> None:
     names = fairness_tables.values(mix["value"])
     series = {"likes": mix["history"].tolist(), "lists": mix["lists"].tolist()}
     figure = fairness_charts.shares_chart(names, series, words, "mix")
-    st.plotly_chart(figure, key="fair mix", config=PLOT, alt=plain("fair.mix.alt"))
+    shared.chart(figure, "fair mix", plain("fair.mix.alt"))
     n = len(found.items) if row is None else 1
     shown = {"shown": min(len(mix), fairness_charts.ROWS), "all": len(mix)}
-    st.caption(plain("fair.mix.caption", formula=code(METRICS["calibration_kl"].formula), n=n, **shown))
+    st.caption(plain("fair.mix.caption", formula=code(formula("calibration_kl")), n=n, **shown))
     number = st.column_config.NumberColumn
     columns = {"value": st.column_config.TextColumn(plain("fair.value"))}
     columns |= {c: number(plain(f"fair.mix.{c}"), format="percent") for c in ("history", "lists")}
@@ -153,7 +152,7 @@ def exposure(now: Choice, found: Measured) -> None:
     series = {"catalogue": "catalogue", "likes": "histories", "lists": "lists"}
     drawn = {key: shares[column].tolist() for key, column in series.items()}
     figure = fairness_charts.shares_chart(names, drawn, words, "exposure")
-    st.plotly_chart(figure, key="fair exposure", config=PLOT, alt=plain("fair.exposure.alt"))
+    shared.chart(figure, "fair exposure", plain("fair.exposure.alt"))
     n = {"shown": min(len(shares), fairness_charts.ROWS), "all": len(shares), "items": len(catalog), "users": len(found.items)}
     st.caption(t("fair.exposure.caption.fame" if own else "fair.exposure.caption", **n))
     number = st.column_config.NumberColumn
@@ -189,9 +188,9 @@ def groups(now: Choice, found: Measured) -> None:
         words = {"x": names[metric], "all": plain("fair.groups.all"), "all_value": str(found.mean(metric))}
         shown = [fairness_tables.group(by, g) for g in large["group"]]
         figure = fairness_charts.groups_chart(large, shown, words, percent=metric == "popularity_lift")
-        st.plotly_chart(figure, key="fair groups", config=PLOT, alt=plain("fair.groups.alt", metric=names[metric]))
+        shared.chart(figure, "fair groups", plain("fair.groups.alt", metric=names[metric]))
     pairs = 1 if gap is None else gap.pairs
-    st.caption(plain("fair.groups.caption", formula=code(METRICS[metric].formula), smallest=fairness.SMALLEST, pairs=pairs))
+    st.caption(plain("fair.groups.caption", formula=code(formula(metric)), smallest=fairness.SMALLEST, pairs=pairs))
     if by == fairness.KNOWN:
         st.caption(t("fair.groups.known", few=fairness.COLD))
     view = fairness_tables.groups_view(table, by, names)

@@ -6,10 +6,11 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import faithfulness_charts, overview_charts, shared, state, state_faithfulness
-from dashboard.strings import plain, t
+from dashboard.strings import joined, language, plain, t
 from recsys_core.explain import faithfulness
 from recsys_core.explain.explainers import FLOORS
 from recsys_core.explain.faithfulness import COSTS, HIGHER, MEASURES, Scoreboard
+from recsys_core.explain.told import reason
 from recsys_core.run import Run
 
 UNITS = {"seconds": 1000.0}  # shown as milliseconds
@@ -76,9 +77,8 @@ def verdict(board: Scoreboard) -> None:
     show(t("faith.verdict.yes" if passed else "faith.verdict.no", **facts), icon=f":material/{icon}:")
     with st.expander(plain("faith.checks"), icon=":material/checklist:"):
         words = {True: plain("faith.check.yes"), False: plain("faith.check.no")}
-        view = pd.DataFrame(
-            {plain("faith.check"): [says for says, _ in checks], plain("faith.holds"): [words[g] for _, g in checks]}
-        )
+        told = [reason(says, language()) for says, _ in checks]
+        view = pd.DataFrame({plain("faith.check"): told, plain("faith.holds"): [words[good] for _, good in checks]})
         shared.table(view, "faith checks")
         st.caption(t("faith.verdict.caption"))
 
@@ -101,12 +101,12 @@ def scores(run: Run, board: Scoreboard, measure: str) -> None:
     best = shown.iloc[0]
     tied = shown[shown["mean"] == best["mean"]]["method"].tolist()
     say = plain("faith.higher" if measure in HIGHER else "faith.lower")
-    st.markdown(t("faith.says", names=", ".join(tied), value=float(best["mean"]), n=int(best["n"])) + f" {say}")
+    st.markdown(joined(t("faith.says", names=", ".join(tied), value=float(best["mean"]), n=int(best["n"])), say))
     axis = labels[measure]
     figure = overview_charts.whiskers(shown, axis=axis, paint=faithfulness_charts.paint(shown["method"].tolist(), FLOORS))
     shared.chart(figure, "faith scores", plain("overview.alt", axis=axis))
     facts = {"k": int(board.settings["k"]), "e": min(int(taken), most), "n": int(best["n"]), "things": thing}
-    st.caption(plain(f"faith.{measure}.about", **facts) + " " + plain("faith.scores.caption", n=int(best["n"])))
+    st.caption(joined(plain(f"faith.{measure}.about", **facts), plain("faith.scores.caption", n=int(best["n"]))))
     view = shown[["method", "mean", "low", "high", "n"]]
     heads = {name: plain(f"faith.column.{name}") for name in ("method", "mean", "low", "high")}
     shared.twin(view.rename(columns=heads), f"{run.path.name}-{measure}", "faith scores")
@@ -148,17 +148,20 @@ def table(run: Run, board: Scoreboard) -> None:
         .reset_index()
         .rename(columns={"method": plain("faith.column.method"), "stability": plain("faith.stability")})
     )
-    view = view.rename(columns={"evaluations": plain("faith.evaluations")})
+    times = {"ms": plain("faith.seconds"), "cpu ms": plain("faith.cpu")}
+    view = view.rename(columns=times | {"evaluations": plain("faith.evaluations")})
     number = st.column_config.NumberColumn
     columns: dict[str, object] = {view.columns[0]: st.column_config.TextColumn(width=150)}
-    columns |= {c: number(format="%.1f" if "ms" in c or c == plain("faith.evaluations") else "%.3f") for c in view.columns[1:]}
+    counts = (*times.values(), plain("faith.evaluations"))
+    columns |= {c: number(format="%.1f" if c in counts else "%.3f") for c in view.columns[1:]}
     shared.table(view, "faith table", columns)
     shared.download(view, f"{run.path.name}-scoreboard", "faith table")
     st.caption(t("faith.table.caption"))
     if board.aside:
         with st.expander(plain("faith.aside", n=len(board.aside)), icon=":material/person_off:"):
             heads = [plain("faith.column.method"), plain("faith.aside.why")]
-            shared.table(pd.DataFrame(list(board.aside.items()), columns=heads), "faith aside")
+            told = [(name, reason(why, language())) for name, why in board.aside.items()]
+            shared.table(pd.DataFrame(told, columns=heads), "faith aside")
 
 
 page(state.current_run())

@@ -167,7 +167,7 @@ def chart(sweep: pd.DataFrame, settings: list[str], y: str, now: Choice, found: 
         config={"displayModeBar": False},
         alt=plain("pareto.alt", x=words["x"], y=words["y"]),
     )
-    formulas = {"x_formula": METRICS["ndcg"].formula, "y_formula": METRICS[y].formula}
+    formulas = {"x_formula": lab_tables.formula("ndcg"), "y_formula": lab_tables.formula(y)}
     formulas = {name: code(formula) for name, formula in formulas.items()}
     st.caption(plain("pareto.caption", users=len(found.items), x=words["x"], y=words["y"], **formulas))
 

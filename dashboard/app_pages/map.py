@@ -66,8 +66,12 @@ def picture(now: Choice, listed: list[str], item: str | None) -> None:
     )
     if len(frame) < made.of:
         st.caption(t("map.sample"))
-    view = frame.assign(group=[words[n] for n in frame["group"]])
-    shared.twin(view, tables.file_name("map", run.path.name), "map")
+    said = dict(marks)
+    view = frame.assign(group=[words[n] for n in frame["group"]], mark=[said.get(one, "") for one in frame["mark"]])
+    heads = {"item_id": plain("map.column.item"), "title": plain("column.title")}
+    heads |= {name: plain(f"map.column.{name}") for name in ("group", "mark")}
+    columns = {name: st.column_config.TextColumn(head) for name, head in heads.items()}
+    shared.twin(view, tables.file_name("map", run.path.name), "map", columns)
 
 
 def colour(run: Run) -> str:

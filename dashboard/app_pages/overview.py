@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import overview_charts, shared, state, state_overview
+from dashboard.lab_tables import formula, number, signed
 from dashboard.lab_tables import label as label_of
-from dashboard.lab_tables import number, signed
-from dashboard.strings import plain, t
+from dashboard.strings import joined, plain, t
 from recsys_core import overview
 from recsys_core.metrics import METRICS
 from recsys_core.overview import Judged, Lift
@@ -69,7 +69,7 @@ def untested(run: Run) -> None:
     st.subheader(plain("overview.valid"), anchor=False)
     st.markdown(plain("overview.valid.says", n=int(table["n"].max()), k=k))
     dots(table, label_of("ndcg", k), "valid")
-    st.caption(t("overview.valid.caption", formula=METRICS["ndcg"].formula, n=int(table["n"].max())))
+    st.caption(t("overview.valid.caption", formula=formula("ndcg"), n=int(table["n"].max())))
     twin(run, table, "valid")
 
 
@@ -78,7 +78,7 @@ def headline(run: Run, told: Judged) -> None:
     mine, tiles = rows.loc["hybrid"], st.columns(4, gap="small")
     told_of = plain("overview.interval", low=number(mine["low"]), high=number(mine["high"]))
     label = plain("overview.ndcg", k=told.k)
-    about = t("overview.ndcg.help", formula=METRICS["ndcg"].formula, n=int(mine["n"]), opened=told.opened)
+    about = t("overview.ndcg.help", formula=formula("ndcg"), n=int(mine["n"]), opened=told.opened)
     tile(tiles[0], label, number(mine["mean"]), told_of, plain("overview.users_n", n=int(mine["n"])), about)
     lift_tile(tiles[1], plain("overview.lift"), overview.over_best(told), t("overview.lift.help"), plain("overview.lift.none"))
     reader = overview.reader(run)
@@ -124,23 +124,22 @@ def control(told: Judged) -> str:
     gain = overview.lift(told, overview.SHUFFLED)
     words = [t("overview.opened.once") if told.opened == 1 else t("overview.opened", n=told.opened)]
     if gain is None:
-        return " ".join([*words, t("overview.control.none")])
+        return joined(*words, t("overview.control.none"))
     numbers = {"mean": signed(gain.mean), "low": signed(gain.low), "high": signed(gain.high)}
-    return " ".join([*words, plain("overview.control", verdict=plain(f"overview.gain.{gain.verdict}"), **numbers)])
+    return joined(*words, plain("overview.control", verdict=plain(f"overview.gain.{gain.verdict}"), **numbers))
 
 
 def boards(run: Run, told: Judged) -> None:
     """Each model alone, and what each component adds."""
     left, right = st.columns(2, gap="medium")
     label = label_of("ndcg", told.k)
-    formula = METRICS["ndcg"].formula
     with left:
         st.subheader(plain("overview.board"), anchor=False)
         table = overview.board(told)
         first = table.iloc[0]
-        st.markdown(t("overview.board.says", first=str(first["model"]), mean=float(first["mean"]), n=int(first["n"])))
+        st.markdown(t("overview.board.says", first=named(str(first["model"])), mean=float(first["mean"]), n=int(first["n"])))
         dots(table, label, "board")
-        st.caption(t("overview.board.caption", formula=formula, n=int(first["n"])))
+        st.caption(t("overview.board.caption", formula=formula("ndcg"), n=int(first["n"])))
         twin(run, table, "board")
     with right:
         st.subheader(plain("overview.without"), anchor=False)
@@ -160,10 +159,15 @@ def boards(run: Run, told: Judged) -> None:
 
 
 def dots(table: pd.DataFrame, axis: str, key: str, *, zero: bool = False, places: int = 3) -> None:
-    made = table.rename(columns={"model": "label"})
-    paint = overview_charts.model_paint(made["label"].tolist())
+    paint = {named(model): colour for model, colour in overview_charts.model_paint(table["model"].tolist()).items()}
+    made = table.assign(label=[named(model) for model in table["model"]])
     figure = overview_charts.whiskers(made, axis=axis, paint=paint, zero=zero, places=places)
     shared.chart(figure, f"overview {key}", plain("overview.alt", axis=axis))
+
+
+def named(model: str) -> str:
+    """The hybrid in the reader's language; components have their names."""
+    return plain("overview.hybrid") if model == "hybrid" else model
 
 
 def twin(run: Run, table: pd.DataFrame, key: str) -> None:
@@ -174,6 +178,7 @@ def twin(run: Run, table: pd.DataFrame, key: str) -> None:
         "high": plain("overview.high"),
         "p_holm": plain("compare.holm"),
     }
+    table = table.assign(model=[named(model) for model in table["model"]])
     shared.twin(table.rename(columns=heads | {"n": "n"}), f"{run.path.name}-{key}", f"overview {key}")
 
 
@@ -193,14 +198,16 @@ def training(run: Run) -> None:
         st.caption(t("overview.training.none"))
         return
     best = table.loc[table["value"].idxmax()] if table["value"].notna().any() else table.iloc[-1]
-    metric = str(best["metric"])
+    name, at, k = str(best["metric"]).partition("@")
+    metric = f"{plain(f'metric.{name}')}{at}{k}" if name in METRICS else name + at + k
     told = {"name": str(best["component"]), "epoch": int(best["epoch"]), "value": float(best["value"]), "metric": metric}
     st.markdown(t("overview.training.says", **told))
     for column, y in (("value", metric), ("loss", plain("overview.loss"))):
         figure = overview_charts.curves_chart(table, column, x=plain("overview.epoch"), y=y)
         shared.chart(figure, f"overview {column}", plain("overview.alt", axis=y))
     st.caption(t("overview.training.caption", n=len(table)))
-    shared.twin(table, f"{run.path.name}-epochs", "overview epochs")
+    heads = {name: plain(f"overview.{name}") for name in ("component", "epoch", "loss", "metric", "value", "seconds")}
+    shared.twin(table.rename(columns=heads), f"{run.path.name}-epochs", "overview epochs")
 
 
 def data(run: Run) -> None:
@@ -221,7 +228,8 @@ def data(run: Run) -> None:
         st.markdown(plain("overview.time", first=f"{found.first:.0f}", last=f"{found.last:.0f}", tied=found.tied))
     if len(found.values) > 1:
         st.markdown(plain("overview.values", values=", ".join(f"{v:g}: {int(n):,}" for v, n in found.values.to_numpy().tolist())))
-    shared.twin(found.top, f"{run.path.name}-tail", "overview tail")
+    heads = {"items": words["x"], "n_items": plain("overview.tail.n"), "interactions": words["y"]}
+    shared.twin(found.top.rename(columns=heads), f"{run.path.name}-tail", "overview tail")
 
 
 def card(run: Run) -> None:

@@ -209,12 +209,12 @@ def parts(now: Choice, found: UserList) -> None:
     links = state_explain.addresses(now, frame["item_id"])
     st.html(light.bars(frame, links=links, asks=lambda title: plain("parts.asks", title=title), **words))
     counts = {"k": k, "n": found.n_candidates, "hidden": found.n_hidden, "gap": found.gap}
-    missing = " " + t("parts.missing", n=found.n_missing) if found.n_missing else ""
-    st.caption(plain("parts.caption", base=tables.bases(frame), **counts) + missing)
-    shared.folded(plain("parts.table"), "parts", "table", lambda: twin(frame))
+    missing = t("parts.missing", n=found.n_missing) if found.n_missing else ""
+    st.caption(joined(plain("parts.caption", base=tables.bases(frame), **counts), missing))
+    shared.folded(plain("parts.table"), "parts", "table", lambda: twin(now, frame))
 
 
-def twin(frame: tables.Frame) -> None:
+def twin(now: Choice, frame: tables.Frame) -> None:
     view = tables.parts_view(frame)
     number = st.column_config.NumberColumn
     columns = {
@@ -232,6 +232,7 @@ def twin(frame: tables.Frame) -> None:
         height=tables.height(view, 20),
         placeholder=plain("missing"),
     )
+    shared.download(view, f"parts-{now.run.path.name}-{now.person.user}", "parts")
 
 
 page(state.current_run())

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import beside, chosen, lab_tables, reactions, shared, state, state_whatif, tables, whatif_item
 from dashboard.state import Choice
-from dashboard.strings import plain, t
+from dashboard.strings import joined, plain, t
 from recsys_core import whatif
 from recsys_core.beside import Beside, ranked, side_by_side
 from recsys_core.run import Run
@@ -59,7 +59,7 @@ def past(run: Run) -> None:
     edits, user = state_whatif.edits(run), state_whatif.user()
     n = len(state_whatif.past(run, user))
     st.subheader(plain("history"), anchor=False)
-    st.markdown(t("whatif.past", n=n, user=user) + " " + edited(edits))
+    st.markdown(joined(t("whatif.past", n=n, user=user), edited(edits)))
     search(run)
     steps(run)
     editable(run, edits)
@@ -239,16 +239,16 @@ def lists(place: Place, now: Choice) -> None:
         if edits:
             each(now, user, effects, owed)
         st.caption(t("whatif.honest"))
-        st.caption(t("whatif.values") + " " + shared.sureness(now))
+        st.caption(joined(t("whatif.values"), shared.sureness(now)))
 
 
 def says(now: Choice, found: Beside, effects: list[Effect], owed: list[int]) -> str:
     """What the edits come to, and which of them counts most."""
     words = beside.says(found, now.k)
     if not any(owed):
-        return words + " " + t("whatif.owed.none")
+        return joined(words, t("whatif.owed.none"))
     most = max(range(len(owed)), key=owed.__getitem__)
-    return words + " " + t(f"whatif.owed.{effects[most].kind}", title=effects[most].title, n=owed[most])
+    return joined(words, t(f"whatif.owed.{effects[most].kind}", title=effects[most].title, n=owed[most]))
 
 
 def each(now: Choice, user: str, effects: list[Effect], owed: list[int]) -> None:

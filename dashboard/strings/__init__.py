@@ -64,8 +64,9 @@ def t(key: str, **values: object) -> str:
 
 
 def joined(*texts: str) -> str:
-    """Sentences one after the other; Chinese needs no space between them."""
-    return ("" if language() == "zh" else " ").join(filter(None, texts))
+    """Sentences one after the other; Chinese needs no space between them, but for bold type that would show its stars."""
+    kept = list(filter(None, texts))
+    return "".join(f"{one} " if one.endswith("**") else one for one in kept).rstrip() if language() == "zh" else " ".join(kept)
 
 
 def plain(key: str, **values: object) -> str:

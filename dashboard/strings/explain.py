@@ -69,8 +69,11 @@ EN = {
     "why.ask.changes": "Find the smallest changes",
     "why.working": "{done:,} of {most:,} evaluations",
     "why.begin": "Loading what the method needs",
+    "why.lacks": "{name}: {reason}",
+    "why.apart": "; ",
+    "why.words.none": "There are no words to ask about; the other parts of the page hold. The reason:",
     "why.unable": "Not among the methods here: {reasons}.",
-    "why.failed": "This could not be answered. The reason:",
+    "why.failed": "This could not be answered; take another method or number of evaluations. The reason:",
     "why.other": "Ask another method",
     "why.other.says": "Methods that sample the model, beside the exact shares. Where the model is linear in the history, a good "
     "one comes near to them; `random` and `popularity` are floors that do not look at the model.",
@@ -182,8 +185,11 @@ ZH = {
     "why.ask.changes": "寻找最小改动",
     "why.working": "已完成 {done:,} / {most:,} 次评估",
     "why.begin": "正在加载此方法所需的内容",
+    "why.lacks": "{name}（{reason}）",
+    "why.apart": "、",
+    "why.words.none": "没有词语可问；本页其他部分不受影响。原因：",
     "why.unable": "不在可选方法之列：{reasons}。",
-    "why.failed": "无法回答。原因：",
+    "why.failed": "无法回答；请换一种方法或评估次数。原因：",
     "why.other": "换一种方法",
     "why.other.says": "通过采样来询问模型的方法，与精确份额并列。当模型对历史是线性的，好的方法会接近精确份额；"
     "`random` 和 `popularity` 不看模型，是最低参照。",
@@ -201,7 +207,7 @@ ZH = {
     "why.changes.place": "要失去 {place}",
     "why.changes.like": "只要再喜欢下列任一条目，它就会到达的名次",
     "why.trust": "可信程度",
-    "why.trust.caption": "gap = logit - 基准 - 各项贡献之和；R² 基于实际评估过的组合；闭式解不需要评估。",
+    "why.trust.caption": "差额 = logit - 基准 - 各项贡献之和；R² 基于实际评估过的组合；闭式解不需要评估。",
     "why.trust.board": "各方法在此运行上的忠实度，n = {n:,} 位用户，各取第一条推荐：去掉它最看重的 {most} 个历史条目后，"
     "有多少条目仍留在前 {k} 名、概率还剩多少（越低越好）；只保留这 {most} 个时，概率还剩多少（越高越好）；"
     "换随机种子后答案有多一致。",
@@ -215,7 +221,7 @@ ZH = {
     "why.trust.none": "此运行还没有各方法的评分表。用下面的命令生成，需要几分钟：",
     "why.column.question": "问题",
     "why.column.method": "方法",
-    "why.column.gap": "Gap",
+    "why.column.gap": "差额",
     "why.column.r2": "R²",
     "why.column.error": "标准误",
     "why.column.evaluations": "评估次数",

@@ -140,7 +140,7 @@ ZH = {
     "fair.lift.same": "相同",
     "fair.lift.mean": "均值",
     "fair.lift.alt": "各用户流行度提升的直方图；下方表格是同样的数字",
-    "fair.lift.caption": "{formula}，按用户计算，counts 为训练喜欢数；+100% 表示热门一倍。n = {n:,} 位用户；最后一根柱子也包含"
+    "fair.lift.caption": "{formula}，按用户计算，计数为训练集中的喜欢数；+100% 表示热门一倍。n = {n:,} 位用户；最后一根柱子也包含"
     "第 99 百分位以上的用户。",
     "fair.lift.table": "柱形数据表",
     "fair.mix": "列表保留了口味吗？",
@@ -202,10 +202,10 @@ ZH = {
     "fair.cell": "{mean}（{low} 到 {high}）",
     "fair.gap.none": "达到 {smallest} 人的组不足两个：人数太少，无法比较。",
     "fair.gap.best.shown": "{metric} 在 {best} 组最好，在 {worst} 组最差：**{mean}**（{low} 到 {high}），超出偶然所能解释。",
-    "fair.gap.best.chance": "**未显示差异。**{metric} 在 {best} 组最好，在 {worst} 组最差，差 {mean}，但区间 {low} 到 {high} 包"
+    "fair.gap.best.chance": "**未显示差异。** {metric} 在 {best} 组最好，在 {worst} 组最差，差 {mean}，但区间 {low} 到 {high} 包"
     "含 0。",
     "fair.gap.ends.shown": "{metric} 在 {best} 组最高，在 {worst} 组最低：**{mean}**（{low} 到 {high}），超出偶然所能解释。",
-    "fair.gap.ends.chance": "**未显示差异。**{metric} 在 {best} 组最高，在 {worst} 组最低，差 {mean}，但区间 {low} 到 {high} 包"
+    "fair.gap.ends.chance": "**未显示差异。** {metric} 在 {best} 组最高，在 {worst} 组最低，差 {mean}，但区间 {low} 到 {high} 包"
     "含 0。",
     "fair.gap.small": "人数太少，无法判断（少于 {smallest} 人）：{names}。",
     "fair.gap.small.more": "人数太少，无法判断（少于 {smallest} 人）：{names}，以及另外 {more:,} 组。",

@@ -3,12 +3,24 @@
 from recsys_core.metrics import METRICS
 from recsys_core.rerank import RERANKERS
 
-EN = {f"metric.{name}": metric.label for name, metric in METRICS.items()}
-EN |= {f"metric.{name}.about": metric.about for name, metric in METRICS.items()}
-EN |= {f"reranker.{name}": one.label for name, one in RERANKERS.items()}
-EN |= {f"reranker.{name}.about": one.about for name, one in RERANKERS.items()}
+SAID = ("about", "formula", "source")  # beside the name, which is the label
+EN = {}
+for kind, known in (("metric", METRICS), ("reranker", RERANKERS)):
+    for name, one in known.items():
+        EN |= {f"{kind}.{name}": one.label} | {f"{kind}.{name}.{part}": getattr(one, part) for part in SAID}
 
-ZH = {
+
+def cited(source: str) -> str:
+    """A citation of names and a year, as Chinese writes it; one that says more has an entry of its own.
+
+    >>> cited("Deshpande & Karypis 2004"), cited("Herlocker et al. 2004")
+    ('Deshpande 与 Karypis 2004', 'Herlocker 等 2004')
+    """
+    return source.replace(" et al.", " 等").replace(" & ", " 与 ")
+
+
+ZH = {f"metric.{name}.source": cited(metric.source) for name, metric in METRICS.items()}
+ZH |= {
     "metric.ndcg": "NDCG",
     "metric.ndcg.about": "按名次加权的命中，与可能的最佳列表相比（增益只分有无）。",
     "metric.precision": "精确率",
@@ -56,4 +68,36 @@ ZH = {
     "reranker.dpp": "DPP",
     "reranker.dpp.about": "行列式点过程：张成较大体积的列表。已被选中条目张成的候选得到 log(1e-6)，"
     "并按相关性排序；Chen 等人会在此停止。",
+    "metric.ndcg.formula": "sum_r hit_r / log2(r + 1)，除以前 min(k, n_relevant) 位全部命中时的同一个和",
+    "metric.precision.formula": "命中数 / k",
+    "metric.recall.formula": "命中数 / n_relevant",
+    "metric.mrr.formula": "1 / 首个命中的名次；没有命中为 0",
+    "metric.hit_rate.formula": "有命中为 1，否则为 0",
+    "metric.average_precision.formula": "sum_r hit_r * 前 r 位的精确率，除以 min(k, n_relevant)",
+    "metric.auc.formula": "1 - (名次之和 - R (R + 1) / 2) / (R (N - R))，排序的 N 个条目中有 R 个相关",
+    "metric.coverage.formula": "出现在任一列表中的条目数 / n_items",
+    "metric.gini.formula": "sum_i (2 i - n - 1) x_i / (n sum x)，x 为升序排列的曝光次数",
+    "metric.novelty.formula": "-log2((计数 + 1) / (n_users + 1)) 的均值，单位为比特",
+    "metric.intra_list_diversity.formula": "1 - 列表中各对条目余弦的均值",
+    "metric.attribute_diversity.formula": "1 - 列表中各对条目余弦的均值，用 0/1 属性向量",
+    "metric.personalisation.formula": "1 - 与其他用户共有条目数的均值 / 自己列表的长度",
+    "metric.popularity_lift.formula": "列表中计数的均值 / 历史中计数的均值 - 1",
+    "metric.long_tail_share.formula": "列表中的长尾条目数 / 列表长度",
+    "metric.calibration_kl.formula": "KL(p || 0.99 q + 0.01 p)，单位为奈特；p、q 为历史与列表的属性构成",
+    "metric.serendipity.formula": "sum_r hit_r * (1 - 与历史条目的最大余弦) / k",
+    "reranker.mmr.formula": "(1 - 强度) * 相关性 - 强度 * 与已入列条目的最大余弦",
+    "reranker.calibration.formula": "(1 - 强度) * 相关性之和 - 强度 * KL(p || 0.99 q + 0.01 p)；p、q 为历史与列表的属性构成",
+    "reranker.popularity_penalty.formula": "(1 - 强度) * 相关性 - 强度 * 流行度",
+    "reranker.dpp.formula": "(1 - 强度) * 相关性之和 + 强度 * log det（列表的余弦矩阵）",
+    "metric.ndcg.source": "Järvelin 与 Kekäläinen 2002，折扣 log2(r + 1) 取自 Burges 等 2005",
+    "metric.average_precision.source": "Buckley 与 Voorhees 2000，截断于 k",
+    "metric.novelty.source": "Zhou 等 2010，加一平滑",
+    "metric.personalisation.source": "Zhou 等 2010，按用户",
+    "metric.calibration_kl.source": "Steck 2018，式 5-6",
+    "metric.serendipity.source": "相关且与历史不同；依 Ge 等 2010",
+    "reranker.mmr.source": "Carbonell 与 Goldstein 1998，lambda = 1 - 强度",
+    "reranker.calibration.source": "Steck 2018，式 5-7，贪心，lambda = 强度",
+    "reranker.popularity_penalty.source": "线性混合，如 Abdollahpouri、Burke 与 Mobasher 2019；"
+    "流行度为 log(计数 + 1) / log(n_users + 1)，即 Zhou 等 2010 的自信息缩放到 0-1 后的补数",
+    "reranker.dpp.source": "Chen、Zhang 与 Zhou 2018，快速贪心 MAP（算法 1），theta = 1 - 强度",
 }

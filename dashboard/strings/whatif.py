@@ -94,7 +94,7 @@ EN = {
     "whatif.item.blind": "This run has no component that can score what nobody has met. Train one with `bert` or `cold`:",
     "whatif.item.start": "Write a title or a text at the left, or fill in an example.",
     "whatif.item.busy": "Reading the text and scoring everybody. The first time it takes some seconds.",
-    "whatif.item.failed": "This item cannot be scored. The reason:",
+    "whatif.item.failed": "This item cannot be scored; change what you wrote. The reason:",
     "whatif.item.flat": "The model gives everybody the same score for it: no component that reads it has a weight. "
     "Move bert or cold up at the left.",
     "whatif.item.says": "{item} would be in the top {k} of **{share:.1%}** of {n:,} users. "
@@ -202,10 +202,10 @@ ZH = {
     "whatif.item.read": "还没有人接触过它，因此只有 {names} 能为它评分。",
     "whatif.item.link": "您写的内容只留在此处，不会进入链接。",
     "whatif.audience": "它会进入谁的前 {k} 名",
-    "whatif.item.blind": "此次训练没有能为无人接触过的条目评分的组件。请训练一个包含 `bert` 或 `cold` 的模型：",
+    "whatif.item.blind": "此运行没有能为无人接触过的条目评分的组件。请训练一个包含 `bert` 或 `cold` 的模型：",
     "whatif.item.start": "请在左侧填写标题或文本，或填入示例。",
     "whatif.item.busy": "正在读取文本并为所有用户评分。第一次需要几秒钟。",
-    "whatif.item.failed": "无法为此条目评分。原因：",
+    "whatif.item.failed": "无法为此条目评分；请修改所填内容。原因：",
     "whatif.item.flat": "模型给所有用户的评分都相同：能读取它的组件没有权重。请在左侧调高 bert 或 cold。",
     "whatif.item.says": "{item} 会进入 {n:,} 位用户中 **{share:.1%}** 的前 {k} 名。"
     "用户 {user} 的名次最靠前：**#{place:,}**，概率为 **{chance:.1%}**。",

@@ -43,7 +43,7 @@ WORDS = {
         "quoted": "《{}》",
         "history": "因为您喜欢过{names}（占您的历史所加分数的 {value:.0%}）",
         "past": "因为您的历史中有{names}（占历史所加分数的 {value:.0%}）",
-        "attribute": "其中 {value:.0%} 来自与您历史中的条目共有的{names}",
+        "attribute": "其中 {value:.0%} 来自与您历史中的条目共有的 {names}",
         "apart": "{names} 另加 {value:+.2f} 对数几率，不归于任何历史条目",
         "component": "主要来自 {names}（{value:+.2f} 对数几率）；您的历史中没有条目支持它",
         "against": "您的历史总体上不支持它（合计 {value:+.2f} 对数几率），其中{names}影响最大",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from recsys_core.errors import unknown
 from recsys_core.explain.counterfactual import Counterfactual
-from recsys_core.explain.why_not import WhyNot
+from recsys_core.explain.why_not import BASE, WhyNot
 
 MOST_NAMED = 5
 
@@ -26,6 +26,7 @@ WORDS = {
         "wrong": "NOT confirmed when scored again",
         "whole": "{does}{place} ({least}; {checked})",
         "held": "held down most by {name} ({value:+.2f} log-odds against place {k})",
+        "base": "the base",
         "weight": "weight of {name} {before} -> {after} lifts it to rank {rank}",
         "no weight": "no change of one weight lifts it",
         "comma": ", ",
@@ -48,6 +49,7 @@ WORDS = {
         "wrong": "重新打分未能证实",
         "whole": "{does}{place}（{least}；{checked}）",
         "held": "{name} 压低最多（与第 {k} 名相差 {value:+.2f} 对数几率）",
+        "base": "基准",
         "weight": "把 {name} 的权重从 {before} 改为 {after}，可使它升至第 {rank} 名",
         "no weight": "只改动一个权重无法使它上升到列表中",
         "comma": "、",
@@ -75,6 +77,25 @@ REASONS = {
         r"no set of words that was tried does it": "试过的词语集合都做不到",
         r"with all words masked its rank is (\d+)": "遮住全部词语时它排第 {} 名",
         r"no set of up to (\d+) additions that was tried does it": "试过的至多 {} 个新增条目的集合都做不到",
+        # Explainers: what one cannot meet, and what one did.
+        r"(\d+) players and no closed form \(enumeration takes (\d+) at most\); use shap": "有 {} 个参与方且没有闭式解"
+        "（枚举至多 {} 个）；请用 shap",
+        r"(\d+) players are too many to enumerate \((\d+) at most\)": "{} 个参与方太多，无法枚举（至多 {} 个）",
+        r"it needs gradients, which only the BERT text path gives": "它需要梯度，只有 BERT 读取文本时才有",
+        r"its players have no popularity": "参与方没有热门程度可言",
+        r"its players are not a text; use shap_permutation": "参与方不是文本；请用 shap_permutation",
+        r"(\d+) gradient steps": "{} 步梯度",
+        r"(\d+) players need (\d+) evaluations, the budget is (\d+): groups of neighbours were played, and opened where they "
+        r"matter most": "{} 个参与方需要 {} 次评估，预算为 {} 次：相邻的合成一组参与，再把最要紧的组拆开",
+        r"(\d+) players need (\d+) evaluations, the budget is (\d+): groups of neighbours were left out, and a group's loss is "
+        r"shared equally": "{} 个参与方需要 {} 次评估，预算为 {} 次：相邻的成组去掉，一组的损失平均分摊",
+        r"the time budget left (\d+) evaluations": "时间预算只够 {} 次评估",
+        # The scoreboard's checks; 100% is what lies between random credit and the best method.
+        r"(\w+): no method is better than random credit": "{}：没有方法优于随机归因",
+        r"(\w+): exact loses (\S+) of the way to the best, (\w+) \(at most (\S+)\)": "{0}：以随机归因到最好方法的差距为 100%，"
+        "exact 比最好的 {2} 少 {1}（至多 {3}）",
+        r"(\w+): (\w+) is (\S+) of the way better than (\w+) \(at least (\S+), and not by chance\)": "{0}：以随机归因到最好方法的"
+        "差距为 100%，{1} 比 {3} 好 {2}（至少 {4}，且非偶然）",
     }
 }
 
@@ -102,7 +123,8 @@ def why_not(found: WhyNot, language: str = "en") -> str:
         return lines[0]
     held = found.frame().iloc[0]
     if held["to_edge"] < 0:
-        lines.append(words["held"].format(name=held["component"], value=held["to_edge"], k=found.k))
+        name = words["base"] if held["component"] == BASE else held["component"]
+        lines.append(words["held"].format(name=name, value=held["to_edge"], k=found.k))
     if found.weight is not None:
         w = found.weight
         before, after = apart(w.before, w.after)

@@ -63,7 +63,9 @@ class BertConfig:
 
 
 class Model(Scorer, TextReader):
-    """Learned: text_vectors_ (n_items, d) of the encoder, bias_ (n_items,): NaN without text; history_vectors_ U, item_vectors_ V
+    """Vectors of texts by Sentence-BERT (Reimers & Gurevych 2019), in two towers of histories and of items.
+
+    Learned: text_vectors_ (n_items, d) of the encoder, bias_ (n_items,): NaN without text; history_vectors_ U, item_vectors_ V
     (n_items, dim): 0 without text; and the heads that make V and the bias of an item without likes from any text vector.
 
     After `fit`, `history` holds one dict an epoch. Set `checkpoint` to a file to go on after a kill, with the same result.

@@ -96,7 +96,9 @@ def make_pairs(likes: Histories, usable: NDArray[np.bool_], config: CrossEncoder
 
 
 class Model(Scorer, TextReader):
-    """Learned: popularity_ (n_items,) likes, texts_ (the item texts, UTF-8 JSON); the network, saved in folder/encoder; and the
+    """Pair classification by BERT (Devlin et al. 2019).
+
+    Learned: popularity_ (n_items,) likes, texts_ (the item texts, UTF-8 JSON); the network, saved in folder/encoder; and the
     model that finds short-lists, saved in folder/finder. After `fit`, `history` holds one dict an epoch.
 
     The network is trained once; when more likes become known, `extend` fits the finder on them.
