@@ -9,9 +9,10 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from dashboard import runs, state, style, uploads
+from dashboard import runs, state, style
 from dashboard.strings import LANGUAGES, joined, language, plain, t
 from recsys_core.errors import UserError
+from recsys_core.limits import UPLOAD_MB
 from recsys_core.run import Run
 
 PAGES = Path(__file__).parent / "app_pages"
@@ -82,7 +83,7 @@ def own_words() -> str:
     """A style sheet that says what Streamlit says in English only."""
     if language() == "en":
         return ""
-    facts = {"most": uploads.UPLOAD_MB, "types": "CSV, TSV, TXT, Parquet"}
+    facts = {"most": UPLOAD_MB, "types": "CSV, TSV, TXT, Parquet"}
     return style.native({key: plain(f"native.{key}", **facts) for key in style.NATIVE})
 
 

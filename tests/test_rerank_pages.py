@@ -131,8 +131,7 @@ def test_the_file_says_both_places_and_how(open_app, tiny_run: Run, features: Fe
     monkeypatch.setattr(shared, "download", lambda view, name, key, *a, **b: files.update({name: view}))
     open_app(tiny_run.path.parent, user="u01", k=str(K), reranker="mmr", strength="0.7")
     score, listed = both(tiny_run, features, "u01", "mmr", 0.7)
-    (frame,) = files.values()
-    assert list(files) == ["tiny-u01-mmr-0.7"]
+    frame = files["tiny-u01-mmr-0.7"]
     assert list(frame["item_id"]) == listed
     assert list(frame["score_rank"]) == [score.index(item) + 1 for item in listed]
 
