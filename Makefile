@@ -54,8 +54,11 @@ audit: .venv/installed-dev  ## look for published advisories against the pinned 
 versions: .venv/installed-dev  ## which Pythons and versions work? Needs python3.11 to python3.13 and gigabytes; writes docs/versions.md
 	$(BIN)/python benchmarks/versions.py
 
-screenshots: .venv/installed-dev  ## take the pictures of docs/images from the real dashboard on runs/demo
+screenshots: .venv/installed-dev  ## take the pictures of docs/images from the real dashboard on runs/demo, beside a run without text
 	$(BIN)/whyrec demo --no-dashboard
+	$(BIN)/whyrec explain --run runs/demo --scoreboard > /dev/null
+	[ -d runs/without-text ] || $(BIN)/whyrec train --data data/ml-100k --out runs/without-text --set components=popularity,ease,factors,next_item
+	$(BIN)/whyrec evaluate --run runs/without-text > /dev/null
 	$(BIN)/python docs/screenshots.py --run runs/demo
 
 notebooks: .venv/installed-dev  ## run the notebooks on MovieLens-100K and write them to build/notebooks, pages that open offline

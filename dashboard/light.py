@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dashboard.charts import colours, components
 from dashboard.lab_tables import Tile
@@ -138,7 +138,13 @@ def words(frame: pd.DataFrame, heads: Mapping[str, str]) -> str:
     return str(table.format(head, rows))
 
 
+def _coded(text: str) -> Markup:
+    """What stands between backticks as code."""
+    parts = [Markup("<code>{}</code>" if n % 2 else "{}").format(part) for n, part in enumerate(text.split("`"))]
+    return Markup("").join(parts) if len(parts) % 2 else escape(text)
+
+
 def _row(cells: Mapping[Any, Any]) -> Markup:
     (_, name), *rest = cells.items()
-    made = Markup("").join(Markup('<td class="{}">{}</td>').format(column, text) for column, text in rest)
+    made = Markup("").join(Markup('<td class="{}">{}</td>').format(column, _coded(str(text))) for column, text in rest)
     return Markup('<tr><th scope="row">{}</th>{}</tr>').format(name, made)

@@ -139,7 +139,7 @@ def settings(a: Run, b: Run) -> None:
     if table.empty:
         st.caption(t("compare.settings.same"))
         return
-    st.markdown(t("compare.settings.says", n=len(table)))
+    st.markdown(t("compare.settings.one" if len(table) == 1 else "compare.settings.says", n=len(table)))
     view = table.set_axis([plain("compare.key"), a.path.name, b.path.name], axis=1)
     shared.table(view, "compare settings")
     shared.download(view, f"{a.path.name}-{b.path.name}-settings", "compare settings")

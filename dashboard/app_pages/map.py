@@ -31,6 +31,8 @@ def page(run: Run) -> None:
     shared.pick_item(run, {})
     if item is not None:
         neighbours(run, item)
+    with st.sidebar:
+        shared.share()
 
 
 def picture(now: Choice, listed: list[str], item: str | None) -> None:

@@ -60,7 +60,7 @@ EN = {
     "faith.column.high": "to",
     "faith.column.a": "method",
     "faith.column.b": "and method",
-    "faith.cpu": "milliseconds of CPU",
+    "faith.cpu": "CPU ms",
     "faith.agreement": "Agreement between methods",
     "faith.agreement.says": "Of the methods that look at the model, {a} and {b} agree least: {value:.2f}.",
     "faith.agreement.none": "There is only one method on the board.",
