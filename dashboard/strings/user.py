@@ -134,7 +134,7 @@ ZH = {
     "move.same": "不变",
     "move.up": "上升 {n}",
     "move.down": "下降 {n}",
-    "move.new": "新进，原为 #{was}",
+    "move.new": "新，原 #{was}",
     "rank": "#{n:,}",
     "rank.none": "无",
     "parts": "每个得分从何而来",
