@@ -435,7 +435,8 @@ def near(path: Path) -> str:
 def command(now: Choice) -> str:
     """The shell command that writes the same list."""
     words = ["whyrec", "recommend", "--run", near(now.run.path), "--users", now.person.user, "--k", str(now.k)]
-    return shlex.join([*words, *options(now), "--out", "topk.csv"])
+    again = ["--rerank", f"{now.reranker}={now.strength:g}"] if now.reranker else []
+    return shlex.join([*words, *options(now), *again, "--out", "topk.csv"])
 
 
 def options(now: Choice) -> list[str]:

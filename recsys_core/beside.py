@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from recsys_core import browse, rerank
 from recsys_core.analytics import POOL, attribute_shares, item_features, usable_rerankers
 from recsys_core.browse import Person, UserList
+from recsys_core.data import Histories
 from recsys_core.differences import rank_biased_overlap
 from recsys_core.errors import UserError
 from recsys_core.evaluate import text_vectors
 from recsys_core.hybrid import Blend
 from recsys_core.ranking import hide, top_k
+from recsys_core.recommend import Recommendations
 from recsys_core.run import Run
 
 
@@ -134,6 +136,18 @@ class Reranking:
     features: Features
     reranker: str
     strength: float
+    pool: ClassVar[int] = POOL  # of how many lists' length it chooses
+
+    def lists(self, deep: Recommendations, likes: Histories, *, k: int) -> Recommendations:
+        """The k best of each row re-ranked, as `picked` does for one person: `deep` holds the pool * k best, and `likes` (same
+        rows) are what a list is calibrated to. Raises UserError as `picked`."""
+        known, columns = rerank.get(self.reranker), np.full((len(deep.items), k), -1)
+        for row, items in enumerate(deep.items):
+            n = int((items >= 0).sum())
+            given = self.features.needed(self.reranker, items[:n], likes[[row]].csr())
+            found = known(deep.logit[[row], :n], given, k=k, strength=self.strength)[0] if n else columns[row]
+            columns[row, : len(found)] = found
+        return deep.picked(columns)
 
 
 def user_list(run: Run, person: Person, blend: Blend, *, k: int, how: Reranking | None) -> UserList:

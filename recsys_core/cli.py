@@ -16,6 +16,7 @@ from recsys_core.errors import UserError, of_the_disk, one_line
 if TYPE_CHECKING:
     import pandas as pd
 
+    from recsys_core.beside import Reranking
     from recsys_core.data import Dataset, Interactions
     from recsys_core.run import Run
 
@@ -146,7 +147,7 @@ def _recommend_options(add: Add) -> None:
     examples = (
         "whyrec recommend --run runs/demo --users 196 --k 10",
         "whyrec recommend --run runs/demo --users all --out topk.csv",
-        "whyrec recommend --run runs/demo --users 196 --weights bert=1,popularity=0",
+        "whyrec recommend --run runs/demo --users 196 --weights bert=1,popularity=0 --rerank mmr=0.3",
     )
     recommend = add("recommend", _recommend, "Write top-K lists.", *examples)
     recommend.add_argument("--run", type=Path, required=True, help="run directory")
@@ -157,6 +158,7 @@ def _recommend_options(add: Add) -> None:
     option("--k", type=int, default=10, help="length of each list")
     option("--weights", help="e.g. ease=1,bert=0.5; the others keep what was learned")
     option("--hide", choices=HIDES, help=f"what lists leave out {HIDE_DEFAULT}; a --history is left out in any case")
+    option("--rerank", metavar="NAME=STRENGTH", help="mmr, calibration, popularity_penalty or dpp, strength from 0 to 1")
     option = recommend.add_argument_group("output").add_argument
     option("--out", type=Path, help=".csv or .parquet (default: print)")
     option("--json", action="store_true", help="print JSON rows")
@@ -317,22 +319,36 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _recommend(args: argparse.Namespace) -> None:
-    from recsys_core.recommend import recommend_history, recommend_users
+    from recsys_core.limits import MOST_K, check_k
+    from recsys_core.recommend import list_of, lists_of, row_of
     from recsys_core.run import Run
 
     if (args.users is None) == (args.history is None):
         raise UserError("give either --users (all, or ids separated by commas) or --history FILE")
     _check_out(args)
-    run = Run.load(args.run)
-    weights = _weights(args.weights)
+    run, weights = Run.load(args.run), _weights(args.weights)
+    again = None if args.rerank is None else _reranking(run, args.rerank)
+    check_k(args.k)
+    depth = args.k if again is None else min(again.pool * args.k, MOST_K)
     if args.history is not None:
-        table = recommend_history(run, _history(run, args.history), k=args.k, weights=weights)
+        items = _history(run, args.history)
+        lists, likes = list_of(run, items, k=depth, weights=weights), row_of(run, items)
     else:
         users = None if args.users == "all" else [u.strip() for u in args.users.split(",")]
         if users and (twice := [u for u in users if users.count(u) > 1]):
             raise UserError(f"--users {twice[0]}: given twice; give it once")
-        table = recommend_users(run, users, k=args.k, weights=weights, hide_as=args.hide)
-    _write_table(table, args)
+        lists = lists_of(run, users, k=depth, weights=weights, hide_as=args.hide)
+        likes = run.likes if users is None else run.likes[run.dataset.users.codes(users, "user")]
+    if again is not None:
+        lists = again.lists(lists, likes, k=args.k)
+    _write_table(lists.frame(), args)
+
+
+def _reranking(run: Run, text: str) -> Reranking:
+    from recsys_core.beside import Features, Reranking
+
+    ((name, strength),) = _pairs([text], "--rerank").items()
+    return Reranking(Features.of(run), name, _number(strength, name, "--rerank"))
 
 
 def _explain(args: argparse.Namespace) -> None:
@@ -446,11 +462,11 @@ def _names(text: str | None) -> list[str] | None:
     return [t.strip() for t in text.split(",") if t.strip()] if text else None
 
 
-def _number(text: str, name: str) -> float:
+def _number(text: str, name: str, option: str = "--weights") -> float:
     try:
         return float(text)
     except ValueError:
-        raise UserError(f"--weights {name}={text}: not a number") from None
+        raise UserError(f"{option} {name}={text}: not a number") from None
 
 
 def _say(line: str) -> None:

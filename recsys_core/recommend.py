@@ -59,6 +59,15 @@ class Recommendations:
         }
         return pd.DataFrame(table | {f"part_{n}": self.parts[row, rank, c] for c, n in enumerate(self.names)})
 
+    def picked(self, columns: NDArray[np.int64]) -> Recommendations:
+        """The same rows with some of their places, `columns` (n, k) in the order given, -1 behind the end."""
+        at, none = np.maximum(columns, 0), columns < 0
+        items = np.where(none, -1, np.take_along_axis(self.items, at, axis=1))
+        floats = (self.logit, self.probability, self.base)
+        logit, probability, base = (np.where(none, np.nan, np.take_along_axis(table, at, axis=1)) for table in floats)
+        parts = np.where(none[:, :, None], np.nan, np.take_along_axis(self.parts, at[:, :, None], axis=1))
+        return replace(self, items=items, logit=logit, probability=probability, base=base, parts=parts)
+
     def _repr_html_(self) -> str:
         """A row a recommendation, its parts as a bar, for notebooks; no script, all text escaped."""
         frame, titles = self.frame(), self.titles
@@ -125,9 +134,14 @@ def lists_of(
 
 def list_of(run: Run, items: Iterable[str], *, k: int = 10, weights: Mapping[str, float] | None = None) -> Recommendations:
     """The same for one history of external item ids (oldest first), of a person who need not be in the data."""
-    row = Histories.of([list(run.dataset.items.codes(items, "item"))], len(run.dataset.items))
+    row = row_of(run, items)
     lists = recommend(run.model.with_weights(weights or {}), row, row, k=k)
     return _named(lists, run, np.array(["history"], dtype=object))
+
+
+def row_of(run: Run, items: Iterable[str]) -> Histories:
+    """One history of external item ids, oldest first, all of them likes."""
+    return Histories.of([list(run.dataset.items.codes(items, "item"))], len(run.dataset.items))
 
 
 def _named(lists: Recommendations, run: Run, users: NDArray[Any]) -> Recommendations:

@@ -21,6 +21,7 @@ from dashboard import lab_tables, runs, state, state_lab, strings, tables
 from recsys_core import browse, whatif
 from recsys_core.beside import Features, Reranking, ranked
 from recsys_core.browse import UserList
+from recsys_core.cli import main
 from recsys_core.data import Catalog
 from recsys_core.explain import pair
 from recsys_core.readers import load_dataset
@@ -67,6 +68,49 @@ def asked(app: AppTest, name: str) -> str:
     return found if isinstance(found, str) else found[0]
 
 
+@pytest.mark.parametrize("name", RERANKERS)
+def test_the_command_line_writes_the_same_lists(name: str, tiny_run: Run, features: Features, tmp_path: Path) -> None:
+    out = tmp_path / "topk.csv"
+    argv = ["recommend", "--run", str(tiny_run.path), "--users", "all", "--k", str(K), "--rerank", f"{name}=0.8"]
+    assert main([*argv, "--out", str(out)]) == 0
+    table = pd.read_csv(out, dtype=str)
+    for user, found in table.groupby("user_id"):
+        assert list(found["item_id"]) == both(tiny_run, features, str(user), name, 0.8)[1]
+        assert list(found["rank"].astype(int)) == list(range(1, len(found) + 1))
+    plain = browse.user_list(tiny_run, browse.person(tiny_run, "u01"), tiny_run.model.blend, k=5 * K).frame
+    score = dict(zip(plain["item_id"], plain["logit"], strict=True))
+    mine = table[table["user_id"] == "u01"]
+    np.testing.assert_allclose(mine["score"].astype(float), [score[item] for item in mine["item_id"]], atol=1e-5)
+
+
+def test_the_command_line_reranks_a_history_from_a_file(tiny_run: Run, features: Features, tmp_path: Path) -> None:
+    out = tmp_path / "topk.csv"
+    past = [str(i) for i in tiny_run.dataset.items.ids[:2]]
+    (tmp_path / "h.csv").write_text("item_id\n" + "\n".join(past) + "\n")
+    argv = ["recommend", "--run", str(tiny_run.path), "--history", str(tmp_path / "h.csv"), "--k", "3", "--out", str(out)]
+    assert main(argv) == 0
+    plain = pd.read_csv(out, dtype={"item_id": str})
+    assert main([*argv, "--rerank", "mmr=0"]) == 0
+    assert list(pd.read_csv(out, dtype={"item_id": str})["item_id"]) == list(plain["item_id"])
+    assert main([*argv, "--rerank", "mmr=1"]) == 0
+    found = pd.read_csv(out, dtype={"item_id": str})
+    assert len(found) == 3
+    assert not set(found["item_id"]) & set(past)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("mmr", "write name=value"), ("mmr=high", "not a number"), ("mmr=2", "from 0 to 1"), ("mrr=0.5", "Did you mean 'mmr'")],
+)
+def test_a_reranker_that_cannot_be_used_is_refused(
+    text: str, told: str, tiny_run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["recommend", "--run", str(tiny_run.path), "--users", "u01", "--rerank", text]) == 2
+    line = capsys.readouterr().err
+    assert told in line
+    assert line.count("\n") == 1
+
+
 # User.
 
 
@@ -84,7 +128,7 @@ def test_the_list_is_that_of_the_core(open_app, tiny_run: Run, features: Feature
     new, moved = sum(was > K for was in places), sum(was <= K and was != n for n, was in enumerate(places, 1))
     assert (new > 0) == (name != "calibration")  # which here only swaps items of one kind
     assert said(name, 1.0, "rerank.new" if new else "rerank.moved", new=new, n=K, k=K, moved=moved) in texts(app)
-    for told in ("rerank.parts", "rerank.sure", "rerank.command"):
+    for told in ("rerank.parts", "rerank.sure"):
         assert strings.t(told) in texts(app)
     gone = [item for item in score[:K] if item not in listed]
     left = [d.value for d in app.dataframe if list(d.value.columns) == ["item_id", "title", "learned_rank", "rank"]]
@@ -94,7 +138,7 @@ def test_the_list_is_that_of_the_core(open_app, tiny_run: Run, features: Feature
     np.testing.assert_allclose(
         twin["base"] + twin[[f"part_{n}" for n in tiny_run.model.names]].sum(axis=1), twin["logit"], atol=1e-5
     )
-    assert f"--users {user} --k {K} --out" in texts(app)
+    assert f"--users {user} --k {K} --rerank {name}=1 --out" in texts(app)
 
 
 @pytest.mark.parametrize("key", ["moved", "same"])

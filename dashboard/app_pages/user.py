@@ -125,8 +125,6 @@ def show(place: st.delta_generator.DeltaGenerator, now: Choice, found: UserList)
 
 def command(now: Choice) -> None:
     st.code(state.command(now), language="bash", wrap_lines=True)
-    if now.reranker:
-        st.caption(t("rerank.command"))
 
 
 def lead(now: Choice, found: UserList) -> str:

@@ -20,7 +20,6 @@ EN = {
     "rerank.move.help": "Against the list by score alone, under the same weights.",
     "rerank.by_score": "By score",
     "rerank.parts": "These are the parts of the score; the list is re-ranked, so the logits need not fall from top to bottom.",
-    "rerank.command": "The command line does not re-rank: this writes the list by score alone.",
     "rerank.why.in": "The re-ranker **{label}** at strength {strength:.2f} puts it at **#{place:,}** of the list; by score alone "
     "it is **#{rank:,}**. What follows explains the score.",
     "rerank.why.same": "The re-ranker **{label}** at strength {strength:.2f} leaves it at **#{place:,}** of the list, its place "
@@ -54,7 +53,6 @@ ZH = {
     "rerank.move.help": "与同样权重下仅按得分的列表相比。",
     "rerank.by_score": "按得分",
     "rerank.parts": "这里是得分的各个分量；列表经过重排，因此 logit 不一定自上而下递减。",
-    "rerank.command": "命令行不做重排：此命令写出仅按得分的列表。",
     "rerank.why.in": "重排序器 **{label}**（强度 {strength:.2f}）把它放在列表的 **#{place:,}**；仅按得分它是 **#{rank:,}**。"
     "以下解释的是得分。",
     "rerank.why.same": "重排序器 **{label}**（强度 {strength:.2f}）没有移动它：它在列表的 **#{place:,}**，与按得分相同。"
