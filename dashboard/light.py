@@ -140,8 +140,10 @@ def words(frame: pd.DataFrame, heads: Mapping[str, str]) -> str:
 
 def _coded(text: str) -> Markup:
     """What stands between backticks as code."""
-    parts = [Markup("<code>{}</code>" if n % 2 else "{}").format(part) for n, part in enumerate(text.split("`"))]
-    return Markup("").join(parts) if len(parts) % 2 else escape(text)
+    code, parts = Markup("<code>{}</code>"), text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(code.format(part) if n % 2 else escape(part) for n, part in enumerate(parts))
 
 
 def _row(cells: Mapping[Any, Any]) -> Markup:
