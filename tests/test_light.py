@@ -94,3 +94,10 @@ def test_tiles_say_what_they_measure_and_how_it_changed() -> None:
     assert "\u2191 +0.010" in read.text
     assert [a["tabindex"] for tag, a in read.tags if a.get("role") == "listitem"] == ["0", "0"]  # for those without a pointer
     assert read.text.index("Words.") < read.text.index("a / b") < read.text.index("Range 0 to 1.")
+
+
+def test_what_stands_between_backticks_is_code_and_escaped() -> None:
+    frame = pd.DataFrame({"name": ["a"], "about": ["as `<b>` and <i>"], "more": ["one ` alone"]})
+    made = light.words(frame, {"name": "n", "about": "a", "more": "m"})
+    assert "as <code>&lt;b&gt;</code> and &lt;i&gt;" in made
+    assert "one ` alone" in made
