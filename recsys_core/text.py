@@ -335,7 +335,10 @@ def _read_cache(file: Path) -> dict[bytes, NDArray[np.float32]]:
 
 
 def _digest(*arrays: NDArray[Any]) -> str:
-    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
+    h = hashlib.sha256()
+    for array in arrays:
+        h.update(np.ascontiguousarray(array).data)  # no copy: a cache may hold hundreds of megabytes
+    return h.hexdigest()
 
 
 def _latest(store: dict[bytes, NDArray[np.float32]], asked: Sequence[bytes], room: int) -> dict[bytes, NDArray[np.float32]]:
