@@ -171,9 +171,15 @@ def raw_scores(
     """Every component's raw scores, (n_rows, n_items, n_components) float32.
 
     `hidden` (same rows; default the history) is what lists leave out: a component with a short-list spends none of it there.
+    Of somebody of whom nothing is known a component that reads histories cannot score an item, if another does not need one: what
+    it would give for none is the same for all that was met, and would put what nobody has met before it.
     """
     hidden = histories if hidden is None else hidden
-    return np.stack([c.score_beyond(histories, hidden, items) for c in components.values()], axis=-1)
+    raw = np.stack([c.score_beyond(histories, hidden, items) for c in components.values()], axis=-1)
+    reads = np.array([c.reads_history for c in components.values()])
+    if not reads.all():
+        raw[(histories.full_sizes == 0)[:, None, None] & reads & np.ones(raw.shape[:2], bool)[:, :, None]] = np.nan
+    return raw
 
 
 def constants(

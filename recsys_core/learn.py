@@ -25,6 +25,7 @@ ROUNDS = 2  # at each step size
 BAGS = 8  # searches whose mean is taken
 ENOUGH = 5000  # users: a single search on so many is hardly moved by who was drawn
 ALONE = "cold"  # the component that scores cold items only: there may be none of them yet, and some later
+NEWCOMERS = 0.01  # share of the weight that popularity has at least: enough to order what is else equal, for who has no history
 DEPTH = 3  # the search looks at the first 3k places: more hits where a user has few (compared in benchmarks/learners.py)
 
 
@@ -43,7 +44,7 @@ def fit_blend(store: Candidates, start: Blend, k: int, held_out: float = 0.0) ->
     weights[usable] = rank_weights(warm.keep(usable), DEPTH * k)
     learned = calibrate(replace(start.only(usable), weights=tuple(weights[usable].tolist())), warm.keep(usable), k, held_out)
     weights[usable] = learned.weights
-    return replace(start, weights=tuple(weights.tolist()), bias=learned.bias)
+    return with_newcomers(replace(start, weights=tuple(weights.tolist()), bias=learned.bias))
 
 
 def rank_weights(store: Candidates, k: int) -> NDArray[np.float64]:
@@ -57,6 +58,14 @@ def rank_weights(store: Candidates, k: int) -> NDArray[np.float64]:
     slopes, _ = _logistic(np.nan_to_num(store.z)[there].astype(np.float64), store.relevant[there])
     searched = search_weights(store, k)
     return (searched + slopes / slopes.sum()) / 2 if slopes.sum() > 0 else searched
+
+
+def with_newcomers(blend: Blend, least: float = NEWCOMERS) -> Blend:
+    """The blend in which popularity has at least this share of all weight: who has no history yet is judged by it alone."""
+    weights, total = dict(zip(blend.names, blend.weights, strict=True)), sum(blend.weights)
+    if weights.get("popularity", np.inf) >= least * total:
+        return blend
+    return blend.with_weights({"popularity": least * total})
 
 
 def search_weights(store: Candidates, k: int, bags: int = BAGS) -> NDArray[np.float64]:

@@ -59,3 +59,12 @@ def test_a_component_that_scores_nothing_has_no_weight() -> None:
     weights = learn.fit_blend(wide, start, K).weights
     assert weights[0] > 0
     assert weights[1:] == (0.0, 1.0)  # items that nobody has met may come later
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4])
+def test_popularity_keeps_some_weight_for_who_has_no_history(weight: float) -> None:
+    blend = Blend(("popularity", "ease"), (0.0,) * 2, (1.0,) * 2, (weight, 2.0))
+    given = learn.with_newcomers(blend)
+    assert given.weights == (max(weight, 0.02), 2.0)
+    alone = Blend(("ease",), (0.0,), (1.0,), (2.0,))
+    assert learn.with_newcomers(alone) == alone

@@ -17,10 +17,12 @@ from worlds import random_world
 from recsys_core import learn
 from recsys_core.candidates import Candidates
 from recsys_core.config import Settings, dump_settings, load_settings
-from recsys_core.data import Interactions
+from recsys_core.data import Histories, Interactions
 from recsys_core.errors import UserError
 from recsys_core.evaluate import compare, evaluate, models_of
 from recsys_core.opened import times_opened
+from recsys_core.ranking import top_k
+from recsys_core.recommend import recommend
 from recsys_core.run import SCHEMA, Run, find_runs
 from recsys_core.splits import TEST
 from recsys_core.train import shuffle_texts, train
@@ -293,3 +295,17 @@ def test_what_is_set_by_hand_stays(tmp_path: Path) -> None:
     path = train(random_world(), settings, tmp_path / "a").path
     assert Run.load(path).settings.scorer_config("ease").reg == 7.0
     assert "reg = 7.0" in dump_settings(Run.load(path).settings)
+
+
+def test_somebody_without_a_history_gets_what_is_most_popular(tiny_run: Run) -> None:
+    """And nothing that nobody has met; what reads histories is not available, and the list adds up."""
+    nothing = Histories.of([[]], len(tiny_run.dataset.items))
+    found = recommend(tiny_run.model, nothing, nothing, k=5)
+    fame = tiny_run.model.components["popularity"].score(nothing)[0]
+    assert found.items[0].tolist() == top_k(np.nan_to_num(fame[None], nan=-np.inf), 5)[0].tolist()
+    assert not tiny_run.model.cold[found.items[0]].any()
+    reads = [n for n, name in enumerate(tiny_run.model.names) if name != "popularity"]
+    assert np.isnan(found.parts[0][:, reads]).all()
+    np.testing.assert_allclose(found.base[0] + np.nansum(found.parts[0], axis=1), found.logit[0], atol=1e-6)
+    known = recommend(tiny_run.model, tiny_run.histories[[0]], tiny_run.hidden[[0]], k=5)
+    assert np.isfinite(known.parts[0]).any(axis=0).all()

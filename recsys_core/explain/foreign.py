@@ -55,6 +55,8 @@ class Foreign(Scorer):
 class TableRow(Scorer):
     """One user's row of a table of scores: it ignores the history, so no past item gets credit; NaN where it has none."""
 
+    reads_history = False
+
     def __init__(self, scores: NDArray[np.float32]) -> None:
         super().__init__()
         self.scores_ = scores  # (n_items,)

@@ -69,6 +69,9 @@ def shares(model: Hybrid, history: Histories, items: NDArray[np.int64], hidden: 
         if scorer.linear:
             past[..., c] = scorer.contributions(history, items)
     mu, sigma = np.array(model.blend.mu), np.array(model.blend.sigma)
+    reads = np.array([scorer.reads_history for scorer in model.components.values()])
+    if not float(history.full_sizes[0]) and not reads.all():  # as `hybrid.raw_scores`
+        prior[:, reads] = np.nan
     missing = np.isnan(prior)
     prior = np.where(missing, 0, (prior - mu) / sigma)
     past = np.where(missing, 0, past / sigma)

@@ -34,6 +34,7 @@ class Scorer(ABC):
 
     Config: ClassVar[type[Any]] = NoConfig
     reads_text: ClassVar[bool] = False  # whether permuting item texts may change its scores
+    reads_history: ClassVar[bool] = True  # whether it says nothing of somebody of whom nothing is known
     search: ClassVar[dict[str, tuple[Any, ...]]] = {}  # settings to try on validation data, one key after the other
     only_scoring: ClassVar[tuple[str, ...]] = ("decay",)  # keys that `fit` does not read, so trying them needs no new fit
     fits_once: ClassVar[bool] = False  # too costly to fit again when validation likes become known: `extend` takes them in

@@ -26,6 +26,7 @@ class Model(Scorer):
     """Most popular items (recent popularity with a half-life; Ji et al. 2020, arXiv:2005.13829)."""
 
     Config = PopularityConfig
+    reads_history = False
     search: ClassVar[dict[str, tuple[Any, ...]]] = {"half_life": (0.0, 0.02, 0.05, 0.2)}
     prior_: NDArray[np.float32]  # (n_items,)
 
