@@ -249,7 +249,7 @@ def test_no_page_lets_html_in() -> None:
 
 
 def test_missing_parts_are_not_available_and_not_zero(hostile_run: Run) -> None:
-    person = browse.person(hostile_run, "empty")
+    person = browse.person(hostile_run, str(hostile_run.dataset.users.ids[-2]))
     z = person.z.copy()
     z[:, :, 0] = np.nan
     blank = browse.Person(person.user, z, person.hidden, person.learned_rank, 0, person.row)
