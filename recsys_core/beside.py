@@ -141,13 +141,19 @@ class Reranking:
     def lists(self, deep: Recommendations, likes: Histories, *, k: int) -> Recommendations:
         """The k best of each row re-ranked, as `picked` does for one person: `deep` holds the pool * k best, and `likes` (same
         rows) are what a list is calibrated to. Raises UserError as `picked`."""
-        known, columns = rerank.get(self.reranker), np.full((len(deep.items), k), -1)
+        columns = np.full((len(deep.items), k), -1)
         for row, items in enumerate(deep.items):
             n = int((items >= 0).sum())
-            given = self.features.needed(self.reranker, items[:n], likes[[row]].csr())
-            found = known(deep.logit[[row], :n], given, k=k, strength=self.strength)[0] if n else columns[row]
+            found = self.columns(deep.logit[row, :n], items[:n], likes[[row]], k=k)
             columns[row, : len(found)] = found
         return deep.picked(columns)
+
+    def columns(self, scores: NDArray[np.float32], pool: NDArray[np.int64], likes: Histories, *, k: int) -> NDArray[np.int64]:
+        """Which of the `pool` (m,) with `scores` (m,) are picked, best first, at most k; `likes`: one row."""
+        known = rerank.get(self.reranker)
+        given = self.features.needed(self.reranker, pool, likes.csr())
+        found = known(scores[None], given, k=k, strength=self.strength)[0] if len(pool) else np.zeros(0, np.int64)
+        return np.asarray(found[found >= 0], np.int64)
 
 
 def user_list(run: Run, person: Person, blend: Blend, *, k: int, how: Reranking | None) -> UserList:
@@ -176,10 +182,7 @@ def top(run: Run, person: Person, blend: Blend, *, k: int, how: Reranking | None
 def picked(run: Run, person: Person, blend: Blend, *, k: int, how: Reranking) -> NDArray[np.int64]:
     """Internal ids of the person's list re-ranked, best first: among the POOL * k best candidates, as `analytics.measure` does
     for all. Raises UserError for an unknown re-ranker, one that the run cannot feed, or a strength outside 0-1."""
-    known = rerank.get(how.reranker)
     scores = hide(blend.logit(person.z, run.model.cold), person.hidden)
     pool = top_k(scores, POOL * k)[0]
     pool = pool[pool >= 0]
-    given = how.features.needed(how.reranker, pool, person.row.likes.csr())
-    columns = known(scores[:, pool], given, k=k, strength=how.strength)[0] if len(pool) else np.zeros(0, np.int64)
-    return np.asarray(pool[columns[columns >= 0]], np.int64)
+    return np.asarray(pool[how.columns(scores[0, pool], pool, person.row.likes, k=k)], np.int64)

@@ -171,15 +171,21 @@ def raw_scores(
     """Every component's raw scores, (n_rows, n_items, n_components) float32.
 
     `hidden` (same rows; default the history) is what lists leave out: a component with a short-list spends none of it there.
-    Of somebody of whom nothing is known a component that reads histories cannot score an item, if another does not need one: what
-    it would give for none is the same for all that was met, and would put what nobody has met before it.
+    What is `silent` is NaN.
     """
     hidden = histories if hidden is None else hidden
     raw = np.stack([c.score_beyond(histories, hidden, items) for c in components.values()], axis=-1)
-    reads = np.array([c.reads_history for c in components.values()])
-    if not reads.all():
-        raw[(histories.full_sizes == 0)[:, None, None] & reads & np.ones(raw.shape[:2], bool)[:, :, None]] = np.nan
+    rows, mute = np.nonzero(silent(components, histories))
+    raw[rows, :, mute] = np.nan
     return raw
+
+
+def silent(components: Mapping[str, Scorer], histories: Histories) -> NDArray[np.bool_]:
+    """(n_rows, n_components) which components cannot score for whom: of somebody of whom nothing is known those that read
+    histories, if another does not need one. What they would give is the same for all that was met, and would put what nobody has
+    met before it."""
+    reads = np.array([c.reads_history for c in components.values()])
+    return np.asarray((histories.full_sizes == 0)[:, None] & reads & (not reads.all()))
 
 
 def constants(

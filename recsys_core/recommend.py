@@ -153,8 +153,3 @@ def recommend_users(
 ) -> pd.DataFrame:
     """`lists_of` as a frame."""
     return lists_of(run, users, k=k, weights=weights, hide_as=hide_as).frame()
-
-
-def recommend_history(run: Run, items: list[str], *, k: int, weights: dict[str, float] | None = None) -> pd.DataFrame:
-    """`list_of` as a frame."""
-    return list_of(run, items, k=k, weights=weights).frame()

@@ -10,7 +10,7 @@ from recsys_core import beside, browse, feedback, whatif
 from recsys_core.beside import Features, Ranked, ranked, side_by_side
 from recsys_core.data import Histories
 from recsys_core.errors import UserError
-from recsys_core.recommend import recommend_history
+from recsys_core.recommend import list_of
 from recsys_core.rerank import get
 from recsys_core.run import Run
 from recsys_core.whatif import Edits
@@ -83,7 +83,7 @@ def test_removing_and_liking_again_gives_the_same_list(tiny_run: Run) -> None:
 def test_somebody_new_gets_what_the_command_line_gives_to_a_history(tiny_run: Run) -> None:
     picks = ("h2", "s1", "h5")
     found = ranked(tiny_run, whatif.person(tiny_run, "", Edits(add=picks)), tiny_run.model.blend, k=5)
-    expected = recommend_history(tiny_run, list(picks), k=5)
+    expected = list_of(tiny_run, list(picks), k=5).frame()
     assert found.frame["item_id"].tolist() == expected["item_id"].tolist()
     np.testing.assert_allclose(found.frame["probability"], expected["probability"], rtol=1e-6)
     nobody = whatif.person(tiny_run, "", Edits())

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_core.data import Catalog, Histories, Vocabulary
-from recsys_core.hybrid import Blend, Hybrid
+from recsys_core.hybrid import Blend, Hybrid, silent
 from recsys_core.scorers.base import Scorer
 
 Floats = NDArray[np.float64]
@@ -69,9 +69,7 @@ def shares(model: Hybrid, history: Histories, items: NDArray[np.int64], hidden: 
         if scorer.linear:
             past[..., c] = scorer.contributions(history, items)
     mu, sigma = np.array(model.blend.mu), np.array(model.blend.sigma)
-    reads = np.array([scorer.reads_history for scorer in model.components.values()])
-    if not float(history.full_sizes[0]) and not reads.all():  # as `hybrid.raw_scores`
-        prior[:, reads] = np.nan
+    prior[:, silent(model.components, history)[0]] = np.nan
     missing = np.isnan(prior)
     prior = np.where(missing, 0, (prior - mu) / sigma)
     past = np.where(missing, 0, past / sigma)
