@@ -71,9 +71,10 @@ def _unmet(facts: dict[str, Any] | None) -> list[str]:
     """What items that nobody has met are taken for, and what that gives them."""
     if not facts or not facts["items"]:
         return []
+    taken = "new, with all their likes still to come" if facts["new"] else "left over, with as few likes to come as a met one"
     return [
         "## Items that nobody has met",
-        f"- {facts['items']:,} items, {facts['new']:.0%} of them taken for new (`unmet`), with all their likes still to come",
+        f"- {facts['items']:,} items, taken for {taken} (`unmet`)",
         f"- their log-odds are shifted by {facts['cold_shift']:+.3f}; if left over, by {facts['as_left']['cold_shift']:+.3f}",
         "",
     ]

@@ -36,8 +36,8 @@ class Settings:
     tune_users: at most this many users (a random sample) judge settings and weights; 5,000 keep a standard error near .004.
     search_users: settings are tried on the likes of at most this many users; the winner is fitted on all.
     cold_boost: log-odds added to items that nobody has met, on top of what was learned: more of them at the cost of met ones.
-    unmet: what items that nobody has met are: "new" (all who would like one still have to meet it), "left" (people passed them
-        over); "auto": new are those beyond the number that holding out events leaves, none where the split goes by time.
+    unmet: what items that nobody has met are: "new" (all who would like one still have to meet it, so they come into lists as
+        often as they would be liked), "left" (people passed them over); "auto": new where the split is of cold items.
     control: also fit the components that read text on shuffled texts, so that a report can say what text really adds.
     scorers: settings by scorer name; fields of that scorer's config.
     """

@@ -131,15 +131,15 @@ def fit_cold(shown: Shown, blend: Blend, free: int | None, doubt: float = 0.0) -
     x, weights = np.nan_to_num(shown.z).astype(np.float64), np.array(blend.weights)
     open_to = [free] if free is not None and np.isfinite(shown.z[:, free]).any() else []
     weights[open_to] = 0
-    weights[open_to], bias = _logistic(x[:, open_to], shown.hit, shown.weight, x @ weights)
+    weights[open_to], bias = _logistic(x[:, open_to], shown.hit, given=x @ weights)
     shift = bias - blend.bias - doubt * _error_by_item(sigmoid(x @ weights + bias), shown)
     return replace(blend, weights=tuple(weights.tolist()), cold_factors=(1.0,) * len(weights), cold_shift=shift)
 
 
 def _error_by_item(p: NDArray[np.float64], shown: Shown) -> float:
     """Standard error of a logistic fit's bias, its slopes fixed; pairs of one item are one observation (Liang and Zeger 1986)."""
-    missed = np.bincount(shown.item, shown.weight * (shown.hit - p))
-    return float(np.linalg.norm(missed)) / max(float(shown.weight @ (p * (1 - p))), 1e-9)
+    missed = np.bincount(shown.item, shown.hit - p)
+    return float(np.linalg.norm(missed)) / max(float((p * (1 - p)).sum()), 1e-9)
 
 
 def like_cold(blend: Blend, learned: Blend) -> Blend:

@@ -1,12 +1,10 @@
 """A rehearsal of new items: some liked ones are taken out and play cold, and their likes say what a cold score is worth.
 
-In: what judges know, scorers fitted without the players. Out: shown pairs for `learn.fit_cold`, and the share of unmet items
-that are new.
+In: what judges know, scorers fitted without the players. Out: shown pairs for `learn.fit_cold`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,13 +22,12 @@ class Shown:
 
     Args:
         z: (n, n_components) standardised scores, NaN = cannot score.
-        hit, weight: (n,) whether the judge likes the player, and what the pair counts, 0-1.
+        hit: (n,) whether the judge likes the player.
         item: (n,) which player.
     """
 
     z: Scores
     hit: NDArray[np.bool_]
-    weight: NDArray[np.float64]
     item: NDArray[np.int64]
 
 
@@ -49,27 +46,12 @@ def raw_scores(
     return np.stack([rehearsal[n].score(histories, out) if n in rehearsal else unknown for n in names], axis=-1)
 
 
-def share_new(early: NDArray[np.bool_], late: NDArray[np.bool_], held_out: float) -> float:
-    """Of the items that nobody has met, the share that is new rather than passed over, 0-1.
-
-    To hold events out leaves some items with none, unpopular ones, and the validation part shows how many: those that have their
-    first event there. The test part, if it is like it, hides `held_out` times as many (Good and Toulmin 1956, to first order).
-    Only what exceeds that by two standard errors of a count counts as new.
-
-    Args:
-        early, late: (n_items,) true for items without an event in the training part, and in training and validation part.
-        held_out: likes of the test part for each of the validation part.
-    """
-    hidden = float((early & ~late).sum()) * held_out
-    return max(0.0, 1 - (hidden + 2 * math.sqrt(hidden + 1)) / max(int(late.sum()), 1))
-
-
-def shown(z: Scores, out: NDArray[np.int64], known: Histories, hidden: Histories, later: Histories, n: int, new: float) -> Shown:
+def shown(z: Scores, out: NDArray[np.int64], known: Histories, hidden: Histories, later: Histories, n: int, new: bool) -> Shown:
     """What judges are shown of the players, their n best by the sum of z.
 
     Of a warm item most likes are in the histories, and only what is left of them, the likes of the validation part, can come true
-    in a list. Of a new item all are left. So what a judge has met of the players (`hidden`) is shown as well, `known` likes as
-    hits, and weighs `new`: with 0 players are as warm items are, with 1 all their likes are still to come.
+    in a list. Of a new item all are left. So if players stand for `new` items, those that a judge has met (`hidden`) are shown as
+    well, and `known` likes are hits; else players are as warm items are.
 
     Args:
         z: (n_judges, n_out, n_components) standardised scores.
@@ -83,10 +65,8 @@ def shown(z: Scores, out: NDArray[np.int64], known: Histories, hidden: Histories
         flags[rows.rows[seen], place[rows.items[seen]]] = True
         return flags
 
-    weight = np.where(marked(hidden), new, 1.0)
-    score = np.where(weight > 0, np.nansum(z, axis=2), -np.inf)
-    best = top_k(score.astype(np.float32), len(out))
-    weight = np.where(best >= 0, np.take_along_axis(weight, np.maximum(best, 0), axis=1), 0)
-    row, rank = np.nonzero((weight > 0) & (np.cumsum(weight, axis=1) <= n))
+    score = np.where(marked(hidden) & (not new), -np.inf, np.nansum(z, axis=2))
+    best = top_k(score.astype(np.float32), n)
+    row, rank = np.nonzero(best >= 0)
     item = best[row, rank]
-    return Shown(z[row, item], (marked(known) | marked(later))[row, item], weight[row, rank], item)
+    return Shown(z[row, item], (marked(known) | marked(later))[row, item], item)

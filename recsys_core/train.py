@@ -383,28 +383,17 @@ def _learn_cold(
 ) -> tuple[Blend, dict[str, Any]]:
     """The scale of items that nobody has met, from the scores z of the players `out`, and what it would be if all unmet items
     were passed over."""
-    new = {"new": 1.0, "left": 0.0}[settings.unmet] if settings.unmet != "auto" else _counted_new(data)
+    new = settings.unmet == "new" or (settings.unmet == "auto" and data.split.how == "cold-items")
     free = blend.names.index("cold") if "cold" in blend.names else None
 
-    def fitted(share: float) -> Blend:
-        shown = rehearsal.shown(z, out, judge.histories.likes, judge.hidden, judge.truth, 2 * settings.k, share)
-        return learn.fit_cold(shown, blend, free, doubt=DOUBT * share)
+    def fitted(new: bool) -> Blend:
+        shown = rehearsal.shown(z, out, judge.histories.likes, judge.hidden, judge.truth, 2 * settings.k, new)
+        return learn.fit_cold(shown, blend, free, doubt=DOUBT if new else 0.0)
 
-    learned, passed_over = fitted(new), fitted(0.0)
+    learned, passed_over = fitted(new), fitted(False)
     as_left = {f: getattr(passed_over, f) for f in ("weights", "cold_factors", "cold_shift")}
     told = {"items": int(data.late.unmet.sum()), "new": new, "cold_shift": learned.cold_shift, "as_left": as_left}
     return replace(learned, cold_shift=learned.cold_shift + settings.cold_boost), told
-
-
-def _counted_new(data: Materials) -> float:
-    """The share of unmet items that is new by their number; 0 where a list is judged by what comes next.
-
-    There the validation part is what comes next, for warm and new items alike.
-    """
-    if data.split.timed:
-        return 0.0
-    counts = data.split.counts(data.dataset)
-    return rehearsal.share_new(data.early.unmet, data.late.unmet, counts["test"] / counts["valid"])
 
 
 def _carry_over(learned: Blend, late: Dataset, final: Mapping[str, Fitted], settings: Settings) -> Blend:

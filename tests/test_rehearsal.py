@@ -16,7 +16,7 @@ from recsys_core.errors import UserError
 from recsys_core.hybrid import Blend, Hybrid, sigmoid
 from recsys_core.learn import fit_cold
 from recsys_core.ranking import hide, top_k
-from recsys_core.rehearsal import Shown, share_new, shown
+from recsys_core.rehearsal import Shown, shown
 from recsys_core.run import Run
 from recsys_core.splits import TEST
 from recsys_core.train import train
@@ -33,13 +33,11 @@ class World:
     new_likes: NDArray[np.bool_]  # (n_users, n_items)
 
 
-def world_of(n_new: int, n_rare: int = 0, n_items: int = 150) -> World:
-    """The last n_rare items have one like each."""
+def world_of(n_new: int, n_items: int = 150) -> World:
     rng = np.random.default_rng(0)
     item = np.arange(n_items)
     own_kind = (np.arange(N_USERS)[:, None] % 2) == (item % 2)
     likes = rng.random((N_USERS, n_items)) < np.where(own_kind, rng.uniform(0.1, 0.7, n_items), 0.01)
-    likes[:, n_items - n_rare :] = np.arange(N_USERS)[:, None] == rng.permutation(N_USERS)[:n_rare]
     users, items = np.nonzero(likes & (item >= n_new))
     data = dataset_of(
         list(zip(users.tolist(), items.tolist(), strict=True)),
@@ -59,7 +57,7 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def run(world: World, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(world.dataset, SETTINGS, tmp_path_factory.mktemp("runs") / "auto")
+    return train(world.dataset, replace(SETTINGS, unmet="new"), tmp_path_factory.mktemp("runs") / "new")
 
 
 def as_left(run: Run) -> Hybrid:
@@ -102,20 +100,17 @@ def test_the_order_of_warm_items_stays(run: Run) -> None:
     assert not np.array_equal(*(m.score(run.histories, cold) for m in (run.model, as_left(run))))
 
 
-def test_where_chance_leaves_as_many_items_nothing_changes(tmp_path: Path) -> None:
-    """Of items with one like each the test part leaves some without one, and these are nobody's new items."""
-    found = train(world_of(n_new=0, n_rare=60).dataset, SETTINGS, tmp_path / "chance")
-    assert found.metrics["unmet"]["items"] >= 3
-    assert found.metrics["unmet"]["new"] == 0
-    assert found.model.blend == as_left(found).blend
-
-
-def test_unmet_items_are_counted() -> None:
-    early, late = np.arange(200) < 115, np.arange(200) < 100  # 15 have their first event in the validation part
-    assert share_new(early, late, 1.0) == pytest.approx(1 - (15 + 2 * (15 + 1) ** 0.5) / 100)
-    assert share_new(early, late, 2.0) < share_new(early, late, 1.0)
-    assert share_new(np.arange(200) < 30, np.arange(200) < 15, 1.0) == 0  # as many as expected
-    assert share_new(early & False, late & False, 1.0) == 0
+def test_new_items_are_taken_for_new_where_the_split_or_the_user_says_so(world: World, tmp_path: Path) -> None:
+    """Nothing but its design tells an item that nobody could meet from one that nobody wanted."""
+    splits = ("random", "time", "cold-items")
+    found = {split: train(world.dataset, replace(SETTINGS, split=split), tmp_path / split) for split in splits}
+    assert [r.metrics["unmet"]["new"] for r in found.values()] == [False, False, True]
+    for split in ("random", "time"):
+        assert found[split].model.blend == as_left(found[split]).blend
+        forced = train(world.dataset, replace(SETTINGS, split=split, unmet="new"), tmp_path / f"{split} new")
+        assert forced.model.blend.cold_shift > found[split].model.blend.cold_shift + 1
+    kept = train(world.dataset, replace(SETTINGS, split="cold-items", unmet="left"), tmp_path / "left")
+    assert kept.model.blend == as_left(found["cold-items"]).blend
 
 
 def test_what_judges_are_shown() -> None:
@@ -124,15 +119,13 @@ def test_what_judges_are_shown() -> None:
     out = np.array([4, 5, 6])
     known, hidden, later = (Histories.of([row], 8) for row in ([0, 4], [0, 4, 6], [5]))
 
-    def of(n: int, new: float) -> list[tuple[int, bool, float]]:
+    def of(n: int, new: bool) -> list[tuple[int, bool]]:
         s = shown(z, out, known, hidden, later, n, new)
-        return list(zip(s.item.tolist(), s.hit.tolist(), s.weight.tolist(), strict=True))
+        return list(zip(s.item.tolist(), s.hit.tolist(), strict=True))
 
-    assert of(3, 0.0) == [(1, True, 1.0)]  # what was met cannot be shown again
-    assert of(3, 1.0) == [(0, True, 1.0), (1, True, 1.0), (2, False, 1.0)]  # all of it is still to come
-    assert of(3, 0.5) == [(0, True, 0.5), (1, True, 1.0), (2, False, 0.5)]
-    assert of(1, 1.0) == [(0, True, 1.0)]
-    assert of(1, 0.5) == [(0, True, 0.5)]  # half a place is left, and the next takes a whole one
+    assert of(3, new=False) == [(1, True)]  # what was met cannot be shown again
+    assert of(3, new=True) == [(0, True), (1, True), (2, False)]  # all of it is still to come
+    assert of(1, new=True) == [(0, True)]
 
 
 def test_only_what_scores_new_items_alone_is_weighed_anew() -> None:
@@ -140,7 +133,7 @@ def test_only_what_scores_new_items_alone_is_weighed_anew() -> None:
     z = rng.normal(size=(40_000, 3)).astype(np.float32)
     z[:, 2] = np.nan  # it cannot score them
     hit = rng.random(len(z)) < sigmoid(0.5 * z[:, 0] + 0.8 * z[:, 1] - 1)
-    pairs = Shown(z, hit, np.ones(len(z)), rng.integers(0, 100, len(z)))
+    pairs = Shown(z, hit, rng.integers(0, 100, len(z)))
     names, zero, one = ("bert", "cold", "ease"), (0.0,) * 3, (1.0,) * 3
     found = fit_cold(pairs, Blend(names, zero, one, (0.5, 1.0, 2.0), bias=-3.0), 1)
     assert found.weights == pytest.approx((0.5, 0.8, 2.0), abs=0.05)
@@ -157,14 +150,14 @@ def test_the_doubt_is_about_items_not_pairs() -> None:
     item = np.repeat(np.arange(40), 50)
     z = rng.normal(size=(len(item), 1)).astype(np.float32)
     hit = rng.random(len(item)) < sigmoid(z[:, 0] - 1 + rng.normal(size=40)[item])
-    pairs = Shown(z, hit, np.ones(len(item)), item)
+    pairs = Shown(z, hit, item)
 
     def doubt(pairs: Shown) -> float:
         return fit_cold(pairs, blend, 0).cold_shift - fit_cold(pairs, blend, 0, doubt=1.0).cold_shift
 
     def twice(pairs: Shown, more: int) -> Shown:
-        z, hit, weight = (np.concatenate([a, a]) for a in (pairs.z, pairs.hit, pairs.weight))
-        return Shown(z, hit, weight, np.concatenate([pairs.item, pairs.item + more]))
+        z, hit = (np.concatenate([a, a]) for a in (pairs.z, pairs.hit))
+        return Shown(z, hit, np.concatenate([pairs.item, pairs.item + more]))
 
     assert doubt(pairs) == pytest.approx(1 / 40**0.5, rel=0.4)  # of a mean of 40 items with a spread of 1 log-odds
     assert doubt(twice(pairs, 0)) == pytest.approx(doubt(pairs), rel=1e-3)  # more judges of the same items say nothing new
@@ -172,16 +165,10 @@ def test_the_doubt_is_about_items_not_pairs() -> None:
     assert doubt(replace(pairs, item=rng.permutation(item))) < doubt(pairs) / 2  # the like rate is not the item's: no such doubt
 
 
-def test_a_split_by_time_counts_nothing_as_new(world: World, tmp_path: Path) -> None:
-    found = train(world.dataset, replace(SETTINGS, split="time"), tmp_path / "time")
-    assert found.metrics["unmet"]["new"] == 0
-    forced = train(world.dataset, replace(SETTINGS, split="time", unmet="new"), tmp_path / "new")
-    assert forced.model.blend.cold_shift > found.model.blend.cold_shift + 1
-
-
 def test_the_setting_is_checked_and_told(run: Run) -> None:
     with pytest.raises(UserError, match=r"unknown unmet 'lft'.*Did you mean 'left'"):
         load_settings(None, ["unmet=lft"])
     told = run.metrics["unmet"]
     card = (run.path / "card.md").read_text()
-    assert f"{told['items']:,} items, {told['new']:.0%} of them taken for new" in card
+    assert told["new"]
+    assert f"{told['items']:,} items, taken for new" in card
