@@ -18,7 +18,7 @@ from recsys_core import metrics, show
 from recsys_core.card import convention
 from recsys_core.data import Histories, Interactions
 from recsys_core.errors import UserError, unknown
-from recsys_core.hybrid import Blend, load_blend, sigmoid
+from recsys_core.hybrid import Blend, joined, load_blend, sigmoid
 from recsys_core.limits import check_k
 from recsys_core.opened import TABLES, count_opening, stored, times_opened
 from recsys_core.overview import judged
@@ -272,8 +272,8 @@ def _all_lists(
     for rows, block in histories.blocks(256):
         known: dict[int, Scores] = {}
         for name, (scorers, blend) in models.items():
-            z = np.stack([_once(known, s, block, hidden[rows]) for s in scorers.values()], axis=-1)
-            logit = hide(blend.logit(blend.standardise(z), run.model.cold), hidden[rows])
+            raw = joined([_once(known, s, block, hidden[rows]) for s in scorers.values()], scorers, block)
+            logit = hide(blend.logit(blend.standardise(raw), run.model.cold), hidden[rows])
             items = top_k(logit, k)
             found.setdefault(name, []).append(items)
             if name == "hybrid":
@@ -287,8 +287,8 @@ def _all_lists(
                 liked = marked(chosen, truth[rows].csr().toarray() > 0)
                 short.setdefault(name, []).append((np.where(chosen < 0, np.nan, shown), liked))
     lists = {n: _judge(np.concatenate(parts), truth) for n, parts in found.items()}
-    joined = {n: ShortLists(*(np.concatenate(p) for p in zip(*parts, strict=True))) for n, parts in short.items()}
-    return lists, np.concatenate(probabilities), joined
+    ranked = {n: ShortLists(*(np.concatenate(p) for p in zip(*parts, strict=True))) for n, parts in short.items()}
+    return lists, np.concatenate(probabilities), ranked
 
 
 def _once(known: dict[int, Scores], scorer: Scorer, block: Histories, hidden: Histories) -> Scores:

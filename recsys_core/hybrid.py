@@ -6,7 +6,7 @@ In: fitted scorers by name and a Blend. Out: scores, and their parts, which add 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,12 @@ def raw_scores(
     What is `silent` is NaN.
     """
     hidden = histories if hidden is None else hidden
-    raw = np.stack([c.score_beyond(histories, hidden, items) for c in components.values()], axis=-1)
+    return joined([c.score_beyond(histories, hidden, items) for c in components.values()], components, histories)
+
+
+def joined(scores: Sequence[Scores], components: Mapping[str, Scorer], histories: Histories) -> Scores:
+    """Each component's scores (n_rows, n_items) side by side, (n_rows, n_items, n_components); NaN where it is `silent`."""
+    raw = np.stack(scores, axis=-1)
     rows, mute = np.nonzero(silent(components, histories))
     raw[rows, :, mute] = np.nan
     return raw

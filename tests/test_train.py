@@ -14,21 +14,22 @@ import numpy as np
 import pytest
 from worlds import random_world
 
-from recsys_core import learn
+from recsys_core import browse, learn, metrics
 from recsys_core.candidates import Candidates
 from recsys_core.config import Settings, dump_settings, load_settings
-from recsys_core.data import Histories, Interactions
+from recsys_core.data import Catalog, Histories, Interactions
 from recsys_core.errors import UserError
 from recsys_core.evaluate import compare, evaluate, models_of
 from recsys_core.opened import times_opened
-from recsys_core.ranking import top_k
+from recsys_core.ranking import marked, top_k
 from recsys_core.recommend import recommend
 from recsys_core.run import SCHEMA, Run, find_runs
-from recsys_core.splits import TEST
+from recsys_core.splits import TEST, TRAIN
 from recsys_core.train import shuffle_texts, train
 from recsys_core.whole import seal, unseal
 
 QUICK = Settings(components=("popularity", "item_knn", "ease"), control=False)
+NO_TEXT = {"cold": {"title": 0.0, "text": 0.0}}
 
 
 @pytest.fixture(scope="module")
@@ -309,3 +310,26 @@ def test_somebody_without_a_history_gets_what_is_most_popular(tiny_run: Run) -> 
     np.testing.assert_allclose(found.base[0] + np.nansum(found.parts[0], axis=1), found.logit[0], atol=1e-6)
     known = recommend(tiny_run.model, tiny_run.histories[[0]], tiny_run.hidden[[0]], k=5)
     assert np.isfinite(known.parts[0]).any(axis=0).all()
+
+
+def test_a_report_judges_the_lists_that_are_served(tmp_path: Path) -> None:
+    """Those of somebody without a history as well, which would begin with the item that nobody has met."""
+    world = random_world()
+    kinds = [(("robots", "love")[i % 2],) for i in range(len(world.items))]
+    world = replace(world, catalog=Catalog(world.catalog.frame.assign(kind=kinds)))
+    tested = (world.interactions.user == 0) | (np.arange(len(world.interactions)) % 7 == 0)
+    settings = Settings(components=("popularity", "ease", "cold"), control=False, cold_boost=5.0, scorers=NO_TEXT)
+    found = train(world.subset(~tested), settings, tmp_path / "a", test=world.interactions[tested])
+    users = np.flatnonzero(found.dataset.subset(found.split.rows(TEST)).likes().lengths)
+    assert not found.histories.lengths[users[0]]
+    assert found.model.cold.any()
+    served = recommend(found.model, found.histories[users], found.hidden[users], k=10).items
+    truth = found.dataset.subset(found.split.rows(TEST)).likes()[users]
+    ndcg = metrics.ndcg(marked(served, truth.csr().toarray() > 0), truth.lengths)
+    np.testing.assert_allclose(evaluate(found, k=10).per_user["hybrid:ndcg"], ndcg)
+
+
+def test_the_least_history_that_taught_the_probabilities(tiny_run: Run) -> None:
+    sizes = tiny_run.dataset.subset(tiny_run.split.rows(TRAIN)).met().lengths[tiny_run.candidates.users]
+    least = browse.calibrated_from(tiny_run)
+    assert (sizes < least).mean() <= 0.05 < (sizes <= least).mean()
