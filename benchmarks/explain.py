@@ -272,7 +272,7 @@ def with_text(run: Run, about: Subject, words: str) -> tuple[Game, Callable[[Any
 
     def logit(texts: Any) -> NDArray[np.float64]:
         raw = reader.rewritten(subject.history, subject.item, [str(t) for t in texts], [""] * len(texts)).sum(axis=0)
-        z = (raw - run.model.blend.mu[c]) / run.model.blend.sigma[c]
+        z = (raw - run.model.blend.mu[c]) * subject.scale[c]
         return np.asarray(subject.logit + subject.weights[c] * (z - subject.shares.z[0, c]), np.float64)
 
     game = questions.ask("words", subject)

@@ -88,9 +88,9 @@ def _found_items(path: str, stamp: str, query: str) -> Found:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _told(path: str, stamp: str) -> tuple[Headline, tuple[float, int] | None, int]:
+def _told(path: str, stamp: str) -> tuple[Headline, tuple[float, int] | None]:
     run = _run(path, stamp)
-    return browse.headline(run), browse.calibration(run), browse.calibrated_from(run)
+    return browse.headline(run), browse.calibration(run)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -118,10 +118,6 @@ def headline(run: Run) -> Headline:
 
 def calibration(run: Run) -> tuple[float, int] | None:
     return _told(str(run.path), stamp(run.path))[1]
-
-
-def calibrated_from(run: Run) -> int:
-    return _told(str(run.path), stamp(run.path))[2]
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -75,15 +75,10 @@ def pick_item(run: Run, labels: dict[str, str]) -> None:
         st.caption(t(f"why.search.{many}", query=state_explain.item_query(), n=matches.total, shown=len(matches.frame)))
 
 
-def sureness(now: Choice, n_past: int | None = None) -> str:
-    """What the probability is of, and how far it has been checked; `n_past`: events in the history, None as the user has them."""
-    n, least = now.person.n_past if n_past is None else n_past, runs.calibrated_from(now.run)
-    if not n:
-        return t("list.nobody")
+def sureness(now: Choice) -> str:
+    """What the probability is of, and how far it has been checked."""
     words = [t("list.probability")]
     checked = runs.calibration(now.run)
-    if n < least:
-        words.append(t("list.brief", n=n, least=least))
     if now.rehidden:
         words.append(t(f"list.rehidden.{now.hide}"))
     if now.moved:

@@ -21,7 +21,6 @@ from recsys_core.hybrid import Blend, sigmoid
 from recsys_core.opened import stored
 from recsys_core.ranking import hide, top_k
 from recsys_core.scorers.base import Scores
-from recsys_core.splits import TRAIN
 
 if TYPE_CHECKING:
     from recsys_core.run import Run
@@ -136,12 +135,6 @@ def calibration(run: Run) -> tuple[float, int] | None:
         return float(facts["ece"]), int(sum(row["n"] for row in facts["table"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def calibrated_from(run: Run) -> int:
-    """Events in the shortest histories that taught the probabilities, leaving out one judge in twenty."""
-    sizes = run.dataset.subset(run.split.rows(TRAIN)).histories()[np.array(run.candidates.users)].lengths
-    return int(np.quantile(sizes, 0.05, method="lower")) if len(sizes) else 0
 
 
 def _json(path: Path) -> Any:

@@ -54,6 +54,10 @@ class Candidates:
         z = np.where(self.cold[:, :, None], np.nan, self.z)
         return replace(self, items=np.where(self.cold, -1, self.items), z=z, relevant=self.relevant & ~self.cold)
 
+    def scaled(self, trust: Scores) -> Candidates:
+        """The same store with each row's z times `trust` (n, components)."""
+        return replace(self, z=self.z * trust[:, None, :])
+
     def keep(self, components: NDArray[np.int64]) -> Candidates:
         """The same store seen through some of its components."""
         return replace(self, z=self.z[:, :, components])
@@ -86,7 +90,7 @@ def gather(
     """Build the store for `users`; histories, hidden, truth and met_later have one row for each of them."""
     blocks: list[tuple[NDArray[Any], ...]] = []
     for rows, block in histories.blocks(256):
-        z = blend.standardise(raw_scores(components, block, hidden=hidden[rows]))
+        z = blend.standardise(raw_scores(components, block, hidden=hidden[rows]), block.full_sizes)
         best = [top_k(hide(z[:, :, c], hidden[rows]), per_component) for c in range(len(components))]
         items = _unique_rows(np.concatenate(best, axis=1))
         at = np.maximum(items, 0)

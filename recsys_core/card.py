@@ -60,11 +60,31 @@ def render(facts: dict[str, Any], settings: Settings, blend: Blend) -> str:
         *(f"- {name}: {weight:.3f}" for name, weight in zip(blend.names, blend.weights, strict=True)),
         f"- bias: {blend.bias:.3f}",
         "",
+        *_newcomers(facts.get("newcomers")),
         *_unmet(facts.get("unmet")),
         "Test figures are in report.json once `whyrec evaluate` has opened the test set.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _newcomers(facts: dict[str, Any] | None) -> list[str]:
+    """What short histories are worth, and what was learned for them."""
+    if not facts:
+        return []
+    ndcg, chance = (facts[name].items() for name in ("ndcg", "chance"))
+    gains = ", ".join(f"{n}: {before:.4f} -> {after:.4f}" for n, (before, after) in ndcg)
+    if facts["more"]:
+        said = f"popularity counts {1 + facts['more']:,.0f} times for who has none, and half of that is left at {facts['half']:g}"
+    else:
+        said = "popularity counts as for long ones: more of it ranks no better"
+    return [
+        "## Short histories",
+        f"- {said} events (`newcomers`); log-odds are divided by up to {1 + facts['damp']:.1f}" if facts["more"] else f"- {said}",
+        f"- validation NDCG of users whose histories are cut to so many events, without and with it: {gains}",
+        "- told and true like rate of these lists: " + ", ".join(f"{n}: {p:.1%} and {y:.1%}" for n, (p, y) in chance),
+        "",
+    ]
 
 
 def _unmet(facts: dict[str, Any] | None) -> list[str]:

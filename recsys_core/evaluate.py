@@ -273,7 +273,7 @@ def _all_lists(
         known: dict[int, Scores] = {}
         for name, (scorers, blend) in models.items():
             raw = joined([_once(known, s, block, hidden[rows]) for s in scorers.values()], scorers, block)
-            logit = hide(blend.logit(blend.standardise(raw), run.model.cold), hidden[rows])
+            logit = hide(blend.logit(blend.standardise(raw, block.full_sizes), run.model.cold), hidden[rows])
             items = top_k(logit, k)
             found.setdefault(name, []).append(items)
             if name == "hybrid":

@@ -1,4 +1,6 @@
-"""The model: logit(h, i) = b + sum_c w_c z_c(h, i), z_c = (s_c - mu_c) / sigma_c, probability = sigmoid(logit).
+"""The model: logit(h, i) = b + sum_c w_c z_c(h, i), z_c = t_c(n) (s_c - mu_c) / sigma_c, probability = sigmoid(logit).
+
+t_c is 1 but for short histories, whose size n is small.
 
 In: fitted scorers by name and a Blend. Out: scores, and their parts, which add up to the score at every item.
 """
@@ -32,6 +34,8 @@ class Blend:
         cold_factors, cold_shift: for items that nobody has met yet each weight is multiplied by its factor (none: by 1), and
             `cold_shift` is added to the logit. Training leaves factors at 1 and learns the shift by taking liked items out and
             pretending they are new, so that warm and cold items share one scale of probability.
+        newcomers, half, damp: t_c(n) = (1 + newcomers_c e) / (1 + damp e), e = 1 / (1 + (n / half)^2): of a short history what reads
+            none counts for more, and all for less, as probabilities are nearer to the mean where little is known.
     """
 
     names: tuple[str, ...]
@@ -41,6 +45,9 @@ class Blend:
     bias: float = 0.0
     cold_factors: tuple[float, ...] = ()
     cold_shift: float = 0.0
+    newcomers: tuple[float, ...] = ()
+    half: float = 1.0
+    damp: float = 0.0
 
     def with_weights(self, weights: Mapping[str, float]) -> Blend:
         """The same blend with some weights replaced. Unknown names and non-finite numbers raise UserError."""
@@ -57,13 +64,23 @@ class Blend:
 
     def only(self, components: NDArray[np.int64]) -> Blend:
         """The blend of some of the components, by position."""
-        fields = ("names", "mu", "sigma", "weights", *(("cold_factors",) if self.cold_factors else ()))
+        fields = ("names", "mu", "sigma", "weights", *(f for f in ("cold_factors", "newcomers") if getattr(self, f)))
         picked: dict[str, Any] = {f: tuple(getattr(self, f)[c] for c in components) for f in fields}
         return replace(self, **picked)
 
-    def standardise(self, raw: Scores) -> Scores:
-        """Raw scores (..., n_components) to z; NaN stays NaN."""
-        return (raw - _row(self.mu)) / _row(self.sigma)
+    def trust(self, sizes: NDArray[np.float32]) -> Scores:
+        """(n_rows, n_components) t_c of histories of these sizes (`Histories.full_sizes`)."""
+        more = _row(self.newcomers or (0.0,) * len(self.names))
+        e = excess(np.asarray(sizes, np.float64)[:, None], self.half)
+        return np.asarray((1 + more * e) / (1 + self.damp * e), np.float32)
+
+    def scale(self, sizes: NDArray[np.float32]) -> Scores:
+        """(n_rows, n_components) t_c / sigma_c: what a difference of raw scores counts in z."""
+        return np.asarray(self.trust(sizes) / _row(self.sigma), np.float32)
+
+    def standardise(self, raw: Scores, sizes: NDArray[np.float32]) -> Scores:
+        """Raw scores (n_rows, n_items, n_components) of histories of these sizes to z; NaN stays NaN."""
+        return (raw - _row(self.mu)) * self.scale(sizes)[:, None, :]
 
     def weights_at(self, cold: NDArray[np.bool_]) -> NDArray[np.float32]:
         """The weights of each item, (*cold.shape, n_components)."""
@@ -84,6 +101,11 @@ class Blend:
         total: Scores = np.einsum("...c,...c->...", np.where(missing, 0, z), self.weights_at(cold))
         total[missing.all(axis=-1)] = np.nan
         return total + self.base(cold)
+
+
+def excess(sizes: NDArray[Any], half: float) -> NDArray[Any]:
+    """e: 1 of an empty history, 1/2 at size `half`, then falling with the square."""
+    return 1 / (1 + (sizes / half) ** 2)
 
 
 def _row(values: tuple[float, ...]) -> NDArray[np.float32]:
@@ -112,7 +134,7 @@ class Hybrid:
 
     def z(self, histories: Histories, items: NDArray[np.int64] | None = None, hidden: Histories | None = None) -> Scores:
         """Standardised scores (n_rows, n_items, n_components); NaN where a component cannot score. `hidden`: see `raw_scores`."""
-        return self.blend.standardise(raw_scores(self.components, histories, items, hidden))
+        return self.blend.standardise(raw_scores(self.components, histories, items, hidden), histories.full_sizes)
 
     def parts(self, histories: Histories, items: NDArray[np.int64] | None = None) -> Scores:
         """(n_rows, n_items, n_components); with `base`, NaN as zero, they add up to `score`."""

@@ -35,16 +35,29 @@ def fit_blend(store: Candidates, start: Blend, k: int, held_out: float = 0.0) ->
     Components that score nothing but cold items keep the weight of `start`, those that score nothing at all have none; `held_out`
     as in `calibrate`.
     """
-    warm = store.warm()
-    usable = np.flatnonzero(np.isfinite(warm.z[warm.items >= 0]).any(axis=0))  # behind a row's end z is 0, not a score
+    warm, usable = _warm(store)
     if not len(usable):
         return start
     idle = ~np.isfinite(store.z[store.items >= 0]).any(axis=0) & (np.array(start.names) != ALONE)
     weights = np.where(idle, 0.0, start.weights)
     weights[usable] = rank_weights(warm.keep(usable), DEPTH * k)
-    learned = calibrate(replace(start.only(usable), weights=tuple(weights[usable].tolist())), warm.keep(usable), k, held_out)
+    return recalibrated(with_newcomers(replace(start, weights=tuple(weights.tolist()))), store, k, held_out)
+
+
+def recalibrated(blend: Blend, store: Candidates, k: int, held_out: float = 0.0) -> Blend:
+    """`calibrate` of the components that score warm items; the others keep their weight."""
+    warm, usable = _warm(store)
+    if not len(usable):
+        return blend
+    learned, weights = calibrate(blend.only(usable), warm.keep(usable), k, held_out), np.array(blend.weights)
     weights[usable] = learned.weights
-    return with_newcomers(replace(start, weights=tuple(weights.tolist()), bias=learned.bias))
+    return replace(blend, weights=tuple(weights.tolist()), bias=learned.bias)
+
+
+def _warm(store: Candidates) -> tuple[Candidates, NDArray[np.int64]]:
+    """The store without cold items, and the components that score any of it."""
+    warm = store.warm()
+    return warm, np.flatnonzero(np.isfinite(warm.z[warm.items >= 0]).any(axis=0))  # behind a row's end z is 0, not a score
 
 
 def rank_weights(store: Candidates, k: int) -> NDArray[np.float64]:

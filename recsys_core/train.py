@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from recsys_core import candidates, learn, metrics, rehearsal, run, splits
+from recsys_core import candidates, learn, metrics, newcomers, rehearsal, run, splits
 from recsys_core.candidates import Candidates
 from recsys_core.card import render
 from recsys_core.config import Settings, dump_settings
@@ -64,9 +64,16 @@ class Judge:
         """The same judge with n random users; for less than n, or None, the judge itself."""
         if n is None or n >= len(self.users):
             return self
-        rows = np.sort(np.random.default_rng(0).permutation(len(self.users))[:n])
+        return self.of(np.sort(np.random.default_rng(0).permutation(len(self.users))[:n]))
+
+    def of(self, rows: NDArray[np.int64]) -> Judge:
+        """The same judge with some of its users, by row."""
         fields = {f: getattr(self, f)[rows] for f in ("users", "histories", "hidden", "truth", "met_later")}
         return replace(self, **fields)
+
+    def shown(self, scorers: Mapping[str, Scorer], blend: Blend, histories: Histories, cold: NDArray[np.bool_]) -> Candidates:
+        """The candidates of these users when their histories are those given."""
+        return candidates.gather(scorers, blend, self.users, histories, self.hidden, self.truth, self.met_later, cold)
 
     def ndcg(self, scorer: Scorer) -> float:
         """Mean NDCG@k of a scorer over these users."""
@@ -338,7 +345,7 @@ def _assemble(whole: Path, data: Materials, settings: Settings, parts: Parts, sa
 
 
 def _facts(
-    dataset: Dataset, split: Split, settings: Settings, parts: Parts, valid: dict[str, Any], unmet: dict[str, Any]
+    dataset: Dataset, split: Split, settings: Settings, parts: Parts, valid: dict[str, Any], learned: dict[str, Any]
 ) -> dict[str, Any]:
     """metrics.json: everything that training measured. Validation figures chose the settings, so they flatter."""
     judged = {
@@ -349,7 +356,7 @@ def _facts(
         "notes": dataset.notes,
         "split": split.counts(dataset),
         "valid": {"k": settings.k, **valid, **judged},
-        "unmet": unmet,
+        **learned,
         "trials": {n: f.facts["trials"] for n, f in parts.tuned.items()},
     }
 
@@ -361,7 +368,6 @@ def _learn(
     scorers = _scorers(fitted)
     mu, sigma = constants(scorers, judge.histories, judge.hidden)
     start = Blend(tuple(scorers), mu, sigma, (1.0,) * len(scorers))
-    rows = (judge.histories, judge.hidden, judge.truth, judge.met_later)
     if rehearsed:
         out = rehearsal.players(data.early, rng_of(settings, "rehearsal"))
         raw = rehearsal.raw_scores(judge.histories, start.names, _scorers(rehearsed), out)
@@ -370,12 +376,34 @@ def _learn(
             mu = (*mu[:c], float(np.nanmean(raw[..., c])), *mu[c + 1 :])
             sigma = (*sigma[:c], float(np.nanstd(raw[..., c])) or 1.0, *sigma[c + 1 :])
             start = replace(start, mu=mu, sigma=sigma)
-    store = candidates.gather(scorers, start, judge.users, *rows, data.early.unmet)
+    store = judge.shown(scorers, start, judge.histories, data.early.unmet)
     blend = learn.fit_blend(store, start, settings.k, judge.held_out)
-    if not rehearsed:
-        return store, blend, {}
-    blend, told = _learn_cold(data, judge, blend, out, blend.standardise(raw), settings)
+    blend, told = _learn_newcomers(data, judge, scorers, start, blend, settings.k)
+    if blend.newcomers:
+        store = store.scaled(blend.trust(judge.histories.full_sizes))
+        blend = learn.recalibrated(blend, store, settings.k, judge.held_out)
+    if rehearsed:
+        z = blend.standardise(raw, judge.histories.full_sizes)
+        blend, told["unmet"] = _learn_cold(data, judge, blend, out, z, settings)
     return store, blend, told
+
+
+def _learn_newcomers(
+    data: Materials, judge: Judge, scorers: Mapping[str, Scorer], start: Blend, blend: Blend, k: int
+) -> tuple[Blend, dict[str, Any]]:
+    """How much more than of long histories what reads none counts of short ones, from judges whose histories are cut."""
+    open_to = np.array([not s.reads_history for s in scorers.values()])
+    costly = _most_judges(s.config for s in scorers.values())
+    some = judge.at_most(newcomers.JUDGES if costly is None else max(costly // len(newcomers.LENGTHS), 1))
+
+    def cut(n: int, judge: Judge, histories: Histories) -> newcomers.Cut:
+        shown = judge.shown(scorers, start, histories, data.early.unmet).warm()
+        return newcomers.Cut.of(n, shown, histories.full_sizes, blend, open_to)
+
+    longer = {n: some.of(np.flatnonzero(some.histories.lengths > n)) for n in newcomers.LENGTHS}
+    cuts = [cut(n, those, newcomers.latest(those.histories, n)) for n, those in longer.items() if len(those.users)]
+    learned, facts = newcomers.fit(cut(0, some, some.histories), cuts, blend, open_to, k)
+    return learned, {"newcomers": facts}
 
 
 def _learn_cold(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from worlds import random_world
 
-from recsys_core import browse, learn, metrics
+from recsys_core import learn, metrics
 from recsys_core.candidates import Candidates
 from recsys_core.config import Settings, dump_settings, load_settings
 from recsys_core.data import Catalog, Histories, Interactions
@@ -24,7 +24,7 @@ from recsys_core.opened import times_opened
 from recsys_core.ranking import marked, top_k
 from recsys_core.recommend import recommend
 from recsys_core.run import SCHEMA, Run, find_runs
-from recsys_core.splits import TEST, TRAIN
+from recsys_core.splits import TEST
 from recsys_core.train import shuffle_texts, train
 from recsys_core.whole import seal, unseal
 
@@ -327,9 +327,3 @@ def test_a_report_judges_the_lists_that_are_served(tmp_path: Path) -> None:
     truth = found.dataset.subset(found.split.rows(TEST)).likes()[users]
     ndcg = metrics.ndcg(marked(served, truth.csr().toarray() > 0), truth.lengths)
     np.testing.assert_allclose(evaluate(found, k=10).per_user["hybrid:ndcg"], ndcg)
-
-
-def test_the_least_history_that_taught_the_probabilities(tiny_run: Run) -> None:
-    sizes = tiny_run.dataset.subset(tiny_run.split.rows(TRAIN)).met().lengths[tiny_run.candidates.users]
-    least = browse.calibrated_from(tiny_run)
-    assert (sizes < least).mean() <= 0.05 < (sizes <= least).mean()

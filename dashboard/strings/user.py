@@ -47,9 +47,6 @@ EN = {
     "list.probability": "Probability: how often an item with this score, shown in a list, was among the user's "
     "held-out likes; calibrated on validation.",
     "list.tested": "On the test set the shown probabilities were off by {ece:.1%} on average (ECE, n = {n:,} recommendations).",
-    "list.brief": "They were calibrated on histories of {least:,} events and more; this one has {n:,}, so trust the order rather "
-    "than the numbers.",
-    "list.nobody": "Nothing is known of this person: everybody new gets this list, and its probabilities say nothing.",
     "list.untested": "Not checked on a test set yet: `whyrec evaluate` does it.",
     "list.uncalibrated": "They were calibrated for the learned weights; under moved weights read them as scores.",
     "list.rehidden.met": "They were calibrated and checked on lists that leave out only what was liked; here all that was rated "
@@ -126,8 +123,6 @@ ZH = {
     "list.none": "没有可推荐的条目了：目录中的一切对这位用户都不显示。",
     "list.probability": "概率：列表中出现的、得分与此相同的条目，有多大比例确实属于用户被留出的喜欢条目；在验证集上校准。",
     "list.tested": "在测试集上，所示概率平均偏差为 {ece:.1%}（ECE，n = {n:,} 条推荐）。",
-    "list.brief": "概率是在不少于 {least:,} 条事件的历史上校准的；这份历史只有 {n:,} 条，请相信排序而非数值。",
-    "list.nobody": "对此人一无所知：任何新用户得到的都是这份列表，其中的概率不能说明什么。",
     "list.untested": "尚未在测试集上检验：运行 `whyrec evaluate` 即可。",
     "list.uncalibrated": "概率是针对学得的权重校准的；权重调整之后，请只当作得分来看。",
     "list.rehidden.met": "概率是在只排除喜欢过的条目的列表上校准和检验的；这里评过分的条目也一并排除。",

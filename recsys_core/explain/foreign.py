@@ -100,6 +100,7 @@ def beside(hybrid: Hybrid, name: str, scorer: Scorer, histories: Histories, weig
         sigma=(*b.sigma, sigma),
         weights=(*b.weights, weight),
         cold_factors=(*b.cold_factors, 1.0) if b.cold_factors else (),
+        newcomers=(*b.newcomers, 0.0) if b.newcomers else (),
     )
     return Hybrid({**hybrid.components, name: scorer}, blend, hybrid.cold)
 

@@ -68,11 +68,11 @@ def shares(model: Hybrid, history: Histories, items: NDArray[np.int64], hidden: 
         )
         if scorer.linear:
             past[..., c] = scorer.contributions(history, items)
-    mu, sigma = np.array(model.blend.mu), np.array(model.blend.sigma)
+    mu, scale = np.array(model.blend.mu), model.blend.scale(history.full_sizes)[0].astype(np.float64)
     prior[:, silent(model.components, history)[0]] = np.nan
     missing = np.isnan(prior)
-    prior = np.where(missing, 0, (prior - mu) / sigma)
-    past = np.where(missing, 0, past / sigma)
+    prior = np.where(missing, 0, (prior - mu) * scale)
+    past = np.where(missing, 0, past * scale)
     return Shares(
         z=prior + past.sum(axis=0),
         prior=prior,
@@ -115,6 +115,11 @@ class Subject:
     def blend(self) -> Blend:
         """That of the model."""
         return self.model.blend
+
+    @cached_property
+    def scale(self) -> Floats:
+        """(c,) what a difference of raw scores counts in z of this history."""
+        return np.asarray(self.blend.scale(self.history.full_sizes)[0], np.float64)
 
     @cached_property
     def weights(self) -> Floats:

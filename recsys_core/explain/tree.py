@@ -85,7 +85,7 @@ def _by_words(subject: Subject, c: int, bars: Floats, budget: Budget, rng: np.ra
     reader = dict(text_readers(subject))[c]
     variants = Variants.of(subject, reader)
     p = len(variants.spans)
-    scale = subject.weights[c] / subject.blend.sigma[c]
+    scale = subject.weights[c] * subject.scale[c]
     masks = coalitions(p) if p <= ENUMERATED else _joining(p, budget, rng)
     unique, place = np.unique(masks, axis=0, return_inverse=True)
     values = np.repeat(bars[None], len(unique), axis=0)

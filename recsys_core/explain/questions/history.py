@@ -34,7 +34,7 @@ def value(subject: Subject, masks: NDArray[np.bool_]) -> Floats:
         for c in curved:
             scorer = list(subject.model.components.values())[c]
             raw = scorer.pinned(item).score(rows, item)[:, 0].astype(np.float64)  # scored under any mask, short-list or not
-            z = (raw - subject.blend.mu[c]) / subject.blend.sigma[c]
+            z = (raw - subject.blend.mu[c]) * subject.scale[c]
             out += subject.weights[c] * (np.nan_to_num(z) - subject.shares.z[0, c])  # its whole z is in `rest`
     return np.asarray(out, np.float64)
 

@@ -33,7 +33,7 @@ def ask(subject: Subject) -> Game:
         texts, titles = variants.read(masks[some])
         for c, reader in readers if len(some) else ():
             raw = reader.rewritten(subject.history, subject.item, texts, titles).sum(axis=0)
-            z = (raw - subject.blend.mu[c]) / subject.blend.sigma[c]
+            z = (raw - subject.blend.mu[c]) * subject.scale[c]
             out[some] += subject.weights[c] * (z - subject.shares.z[0, c])
         return out
 
@@ -59,7 +59,7 @@ def outline(subject: Subject) -> Game:
 
         def slopes(levels: Floats) -> Floats:
             found = reader.text_slopes(subject.others, text, spans, levels)
-            return np.asarray(subject.weights[c] / subject.blend.sigma[c] * found, np.float64)
+            return np.asarray(subject.weights[c] * subject.scale[c] * found, np.float64)
 
     def value(masks: NDArray[np.bool_]) -> Floats:
         raise NotImplementedError("an outline has no values; ask for the game")

@@ -1,0 +1,123 @@
+"""Short histories: how much more what reads no history counts of them, and how sure they are.
+
+Judges are shown again as if little were known of them. In: candidates for histories that are cut to their latest few events, and
+a calibrated blend. Out: the blend's `newcomers`, `half` and `damp`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_core.candidates import Candidates
+from recsys_core.data import Histories
+from recsys_core.hybrid import Blend, excess, sigmoid
+from recsys_core.learn import ndcg_of
+
+LENGTHS = (1, 2, 4, 8)  # events that are left
+JUDGES = 500  # as many are enough, and each is asked for every length
+MORE = tuple(10 ** (n / 4) for n in range(2, 13))  # 3 to 1000
+HALVES = (1.0, 2.0, 4.0)
+DAMPS = (0.0, *(10 ** (n / 8) for n in range(17)))  # and 1 to 100
+DOUBT = 2.0  # standard errors that a gain must exceed
+NONE = (0.0, 1.0)  # more, half
+
+Floats = NDArray[np.float64]
+
+
+def latest(histories: Histories, n: int) -> Histories:
+    """The same rows with their latest n events (any n of those that are of one time), as if there had been no others: sizes are
+    counted anew."""
+    order = np.lexsort((np.random.default_rng(0).random(len(histories.items)), histories.ages, histories.rows))
+    mask = np.zeros(len(order), bool)
+    mask[order] = np.arange(len(order)) - np.repeat(histories.indptr[:-1], histories.lengths) < n
+    return replace(histories.keep(mask), sizes=None)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What judges are shown when `events` of their history are left (0: all of it).
+
+    Args:
+        shown: candidates, standardised with t = 1.
+        sizes: (n,) of these histories.
+        read, rest: (n, m) what readers of histories, and what the others add to the logit; -inf in the first behind a row's end.
+    """
+
+    events: int
+    shown: Candidates
+    sizes: NDArray[np.float32]
+    read: Floats
+    rest: Floats
+
+    @classmethod
+    def of(cls, events: int, shown: Candidates, sizes: NDArray[np.float32], blend: Blend, open_to: NDArray[np.bool_]) -> Cut:
+        """`open_to`: (n_components,) true for what reads no history."""
+        z, weights = np.nan_to_num(shown.z).astype(np.float64), np.array(blend.weights)
+        nothing = (shown.items < 0) | np.isnan(shown.z).all(axis=2)
+        read, rest = z[..., ~open_to] @ weights[~open_to], z[..., open_to] @ weights[open_to]
+        return cls(events, shown, sizes, np.where(nothing, -np.inf, read), np.where(nothing, 0.0, rest))
+
+    def score(self, more: float, half: float) -> Floats:
+        """(n, m) the sum of the parts, not damped."""
+        return np.asarray(self.read + self.rest * (1 + more * excess(self.sizes[:, None], half)))
+
+    def ndcg(self, more: float, half: float, k: int) -> Floats:
+        """(n,) of each judge."""
+        return ndcg_of(self.score(more, half).astype(np.float32), self.shown, k)
+
+    def top(self, more: float, half: float, k: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """Of the k best of each row: the sum of the parts, the row's excess, and whether it is liked."""
+        score = self.score(more, half)
+        k = min(k, score.shape[1])
+        best = np.argpartition(-score, k - 1, axis=1)[:, :k]
+        score, liked = np.take_along_axis(score, best, axis=1), np.take_along_axis(self.shown.relevant, best, axis=1)
+        there = np.isfinite(score)
+        return score[there], excess(self.sizes, half)[np.nonzero(there)[0]], liked[there]
+
+
+def fit(whole: Cut, cuts: Sequence[Cut], blend: Blend, open_to: NDArray[np.bool_], k: int) -> tuple[Blend, dict[str, Any]]:
+    """The blend with what serves short histories best; as it is if there are none to learn from.
+
+    With a few events it is chance which items are near to them, and in some data what is popular is the safer guess. `newcomers`
+    and `half` are those that rank best on the mean of the cuts, if beyond doubt better than without, and for whole histories not
+    worse by more than a standard error. `damp`, which moves no rank of what was met, is what lets the probabilities come true.
+
+    Returns also facts: `more`, the value for `open_to`, 0 if it brings nothing, `half`, `damp`, and by events `ndcg` [without it,
+    with it] and `chance` [told, come true] of what is recommended.
+    """
+    if not cuts:
+        return blend, {}
+    users = np.unique(np.concatenate([cut.shown.users for cut in cuts]), return_inverse=True)[1]
+
+    def by_user(setting: tuple[float, float]) -> Floats:
+        found = np.concatenate([cut.ndcg(*setting, k) for cut in cuts])
+        return np.asarray(np.bincount(users, found) / np.bincount(users))
+
+    before = whole.ndcg(*NONE, k)
+    as_good = [s for s in itertools.product(MORE, HALVES) if _sure(whole.ndcg(*s, k) - before) >= -1.0]
+    found = {setting: by_user(setting) for setting in (NONE, *as_good)}
+    best = max(found, key=lambda setting: float(found[setting].mean()))
+    more, half = best if _sure(found[best] - found[NONE]) > DOUBT else NONE
+    tops = [cut.top(more, half, k) for cut in cuts]
+
+    def chances(damp: float) -> list[list[float]]:
+        """Of each cut: the mean probability of what is recommended, and the share that is liked."""
+        return [[float(sigmoid(blend.bias + score / (1 + damp * e)).mean()), float(liked.mean())] for score, e, liked in tops]
+
+    damp = min(DAMPS, key=lambda d: float(np.mean([abs(told - true) for told, true in chances(d)])))
+    ndcg = {cut.events: [float(cut.ndcg(*setting, k).mean()) for setting in (NONE, (more, half))] for cut in cuts}
+    chance = {cut.events: pair for cut, pair in zip(cuts, chances(damp), strict=True)}
+    learned = replace(blend, newcomers=tuple(np.where(open_to, more, 0.0).tolist()), half=half, damp=damp)
+    return learned, {"more": more, "half": half, "damp": damp, "ndcg": ndcg, "chance": chance}
+
+
+def _sure(gain: Floats) -> float:
+    """The mean in standard errors; 0 where there is nothing to tell."""
+    error = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
+    return float(gain.mean()) / error if error else 0.0
