@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 from plotly.graph_objects import Figure
@@ -16,6 +17,8 @@ from dashboard.state import Choice
 from dashboard.strings import joined, plain, t
 from recsys_core import browse
 from recsys_core.analytics import Analytics
+from recsys_core.data import Histories
+from recsys_core.hybrid import Blend
 from recsys_core.run import Run
 
 
@@ -92,6 +95,16 @@ def sureness(now: Choice) -> str:
     else:
         words.append(t("list.tested", ece=checked[0], n=checked[1]))
     return joined(*words)
+
+
+def of_short(blend: Blend, row: Histories) -> str:
+    """How much weights count of a short history; nothing where that is within a tenth of what they say."""
+    trust = blend.trust(row.full_sizes)[0]
+    first = next((n for n, more in enumerate(blend.newcomers) if more), None)
+    rest = next((n for n, more in enumerate(blend.newcomers) if not more), None)
+    if first is None or rest is None or np.abs(trust - 1).max() < 0.1:
+        return ""
+    return t("parts.short", n=int(row.lengths[0]), name=blend.names[first], times=float(trust[first]), rest=float(trust[rest]))
 
 
 @contextmanager

@@ -72,17 +72,18 @@ def _newcomers(facts: dict[str, Any] | None) -> list[str]:
     """What short histories are worth, and what was learned for them."""
     if not facts:
         return []
-    ndcg, chance = (facts[name].items() for name in ("ndcg", "chance"))
-    gains = ", ".join(f"{n}: {before:.4f} -> {after:.4f}" for n, (before, after) in ndcg)
+    more = "popularity counts for them as for others: no more of it ranks better beyond doubt"
     if facts["more"]:
-        said = f"popularity counts {1 + facts['more']:,.0f} times for who has none, and half of that is left at {facts['half']:g}"
-    else:
-        said = "popularity counts as for long ones: more of it ranks no better"
+        more = (
+            f"popularity counts {1 + facts['more']:,.0f} times as much for who has none, half of that at {facts['half']:g} events"
+        )
     return [
         "## Short histories",
-        f"- {said} events (`newcomers`); log-odds are divided by up to {1 + facts['damp']:.1f}" if facts["more"] else f"- {said}",
-        f"- validation NDCG of users whose histories are cut to so many events, without and with it: {gains}",
-        "- told and true like rate of these lists: " + ", ".join(f"{n}: {p:.1%} and {y:.1%}" for n, (p, y) in chance),
+        f"- {more}; log-odds are divided by up to {1 + facts['damp']:.1f}",
+        "- validation NDCG of users whose histories are cut to so many events, without and with it: "
+        + ", ".join(f"{n}: {before:.4f} -> {after:.4f}" for n, (before, after) in facts["ndcg"].items()),
+        "- how often what these lists show is liked, as told and in truth: "
+        + ", ".join(f"{n}: {told:.1%} and {true:.1%}" for n, (told, true) in facts["chance"].items()),
         "",
     ]
 

@@ -34,8 +34,8 @@ class Blend:
         cold_factors, cold_shift: for items that nobody has met yet each weight is multiplied by its factor (none: by 1), and
             `cold_shift` is added to the logit. Training leaves factors at 1 and learns the shift by taking liked items out and
             pretending they are new, so that warm and cold items share one scale of probability.
-        newcomers, half, damp: t_c(n) = (1 + newcomers_c e) / (1 + damp e), e = 1 / (1 + (n / half)^2): of a short history what reads
-            none counts for more, and all for less, as probabilities are nearer to the mean where little is known.
+        newcomers, half, damp: t_c(n) = (1 + newcomers_c e) / (1 + damp e), e = 1 / (1 + (n / half)^2): of a short history what
+            reads none counts for more, and all for less, as probabilities are nearer to the mean where little is known.
     """
 
     names: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Short histories: how much more what reads no history counts of them, and how sure they are.
 
 Judges are shown again as if little were known of them. In: candidates for histories that are cut to their latest few events, and
-a calibrated blend. Out: the blend's `newcomers`, `half` and `damp`.
+the weights of a calibrated blend. Out: its `newcomers`, `half` and `damp`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ JUDGES = 500  # as many are enough, and each is asked for every length
 MORE = tuple(10 ** (n / 4) for n in range(2, 13))  # 3 to 1000
 HALVES = (1.0, 2.0, 4.0)
 DAMPS = (0.0, *(10 ** (n / 8) for n in range(17)))  # and 1 to 100
+NEAR = 0.005  # of a probability: as good as right, and the least damping that is so near is taken
 DOUBT = 2.0  # standard errors that a gain must exceed
 NONE = (0.0, 1.0)  # more, half
 
@@ -81,18 +82,19 @@ class Cut:
         return score[there], excess(self.sizes, half)[np.nonzero(there)[0]], liked[there]
 
 
-def fit(whole: Cut, cuts: Sequence[Cut], blend: Blend, open_to: NDArray[np.bool_], k: int) -> tuple[Blend, dict[str, Any]]:
-    """The blend with what serves short histories best; as it is if there are none to learn from.
+def fit(whole: Cut, cuts: Sequence[Cut], bias: float, k: int) -> dict[str, Any]:
+    """What serves short histories best, as fields of a blend with this bias; nothing if there are none to learn from.
 
     With a few events it is chance which items are near to them, and in some data what is popular is the safer guess. `newcomers`
     and `half` are those that rank best on the mean of the cuts, if beyond doubt better than without, and for whole histories not
-    worse by more than a standard error. `damp`, which moves no rank of what was met, is what lets the probabilities come true.
+    worse by more than a standard error. `damp`, which moves no rank of what was met, lets the probabilities come true.
 
-    Returns also facts: `more`, the value for `open_to`, 0 if it brings nothing, `half`, `damp`, and by events `ndcg` [without it,
-    with it] and `chance` [told, come true] of what is recommended.
+    Returns `more`, the value in `newcomers` for what reads no history, 0 if it brings nothing, `half`, `damp`, and by events
+    `ndcg` [without it, with it] and `chance` [told, come true] of what is recommended.
     """
+    cuts = [cut for cut in cuts if np.isfinite(cut.read).any()]
     if not cuts:
-        return blend, {}
+        return {}
     users = np.unique(np.concatenate([cut.shown.users for cut in cuts]), return_inverse=True)[1]
 
     def by_user(setting: tuple[float, float]) -> Floats:
@@ -108,13 +110,13 @@ def fit(whole: Cut, cuts: Sequence[Cut], blend: Blend, open_to: NDArray[np.bool_
 
     def chances(damp: float) -> list[list[float]]:
         """Of each cut: the mean probability of what is recommended, and the share that is liked."""
-        return [[float(sigmoid(blend.bias + score / (1 + damp * e)).mean()), float(liked.mean())] for score, e, liked in tops]
+        return [[float(sigmoid(bias + score / (1 + damp * e)).mean()), float(liked.mean())] for score, e, liked in tops]
 
-    damp = min(DAMPS, key=lambda d: float(np.mean([abs(told - true) for told, true in chances(d)])))
+    off = [float(np.mean([abs(told - true) for told, true in chances(d)])) for d in DAMPS]
+    damp = next(d for d, gap in zip(DAMPS, off, strict=True) if gap <= min(off) + NEAR)
     ndcg = {cut.events: [float(cut.ndcg(*setting, k).mean()) for setting in (NONE, (more, half))] for cut in cuts}
     chance = {cut.events: pair for cut, pair in zip(cuts, chances(damp), strict=True)}
-    learned = replace(blend, newcomers=tuple(np.where(open_to, more, 0.0).tolist()), half=half, damp=damp)
-    return learned, {"more": more, "half": half, "damp": damp, "ndcg": ndcg, "chance": chance}
+    return {"more": more, "half": half, "damp": damp, "ndcg": ndcg, "chance": chance}
 
 
 def _sure(gain: Floats) -> float:

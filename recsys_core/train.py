@@ -391,19 +391,24 @@ def _learn(
 def _learn_newcomers(
     data: Materials, judge: Judge, scorers: Mapping[str, Scorer], start: Blend, blend: Blend, k: int
 ) -> tuple[Blend, dict[str, Any]]:
-    """How much more than of long histories what reads none counts of short ones, from judges whose histories are cut."""
+    """How much more than of long histories what reads none counts of short ones, from judges whose histories are cut; what is too
+    costly to ask so often stays aside."""
+    asked = np.flatnonzero([_most_judges([s.config]) is None for s in scorers.values()])
     open_to = np.array([not s.reads_history for s in scorers.values()])
-    costly = _most_judges(s.config for s in scorers.values())
-    some = judge.at_most(newcomers.JUDGES if costly is None else max(costly // len(newcomers.LENGTHS), 1))
+    these, plain, light = {n: scorers[n] for n in start.only(asked).names}, start.only(asked), blend.only(asked)
+    some = judge.at_most(newcomers.JUDGES)
 
     def cut(n: int, judge: Judge, histories: Histories) -> newcomers.Cut:
-        shown = judge.shown(scorers, start, histories, data.early.unmet).warm()
-        return newcomers.Cut.of(n, shown, histories.full_sizes, blend, open_to)
+        shown = judge.shown(these, plain, histories, data.early.unmet).warm()
+        return newcomers.Cut.of(n, shown, histories.full_sizes, light, open_to[asked])
 
     longer = {n: some.of(np.flatnonzero(some.histories.lengths > n)) for n in newcomers.LENGTHS}
     cuts = [cut(n, those, newcomers.latest(those.histories, n)) for n, those in longer.items() if len(those.users)]
-    learned, facts = newcomers.fit(cut(0, some, some.histories), cuts, blend, open_to, k)
-    return learned, {"newcomers": facts}
+    facts = newcomers.fit(cut(0, some, some.histories), cuts, light.bias, k)
+    if not facts:
+        return blend, {}
+    more = tuple(np.where(open_to, facts["more"], 0.0).tolist())
+    return replace(blend, newcomers=more, half=facts["half"], damp=facts["damp"]), {"newcomers": facts}
 
 
 def _learn_cold(

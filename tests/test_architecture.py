@@ -28,6 +28,7 @@ LAYERS = [
         "recommend",
         "candidates",
         "learn",
+        "newcomers",
         "rehearsal",
         "card",
         "browse",

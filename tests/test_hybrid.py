@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,21 @@ def test_standardised_scores_have_mean_0_and_deviation_1(model: Hybrid, historie
         known = z[:, :, c][np.isfinite(z[:, :, c])]
         assert known.mean() == pytest.approx(0, abs=1e-4)
         assert known.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_of_a_short_history_what_reads_none_counts_for_more_and_all_for_less(model: Hybrid, histories: Histories) -> None:
+    blend = replace(model.blend, newcomers=(8.0, 0.0, 0.0), half=2.0, damp=3.0)
+    sizes = np.array([0.0, 2.0, 2000.0], np.float32)
+    np.testing.assert_allclose(blend.trust(sizes), [[9 / 4, 1 / 4, 1 / 4], [5 / 2.5, 1 / 2.5, 1 / 2.5], [1, 1, 1]], rtol=1e-4)
+    np.testing.assert_array_equal(model.blend.trust(sizes), np.ones((3, 3)))
+    short = replace(model, blend=blend)
+    z, plain = short.z(histories), model.z(histories)
+    np.testing.assert_allclose(z, plain * blend.trust(histories.full_sizes)[:, None, :], rtol=1e-5)
+    total = short.base() + np.nansum(short.parts(histories).astype(np.float64), axis=2)
+    np.testing.assert_allclose(total[:, ~model.cold], short.score(histories)[:, ~model.cold], atol=1e-5)
+    half = histories.keep(np.arange(len(histories.items)) % 2 == 0)  # masked: the size stays, and with it what a part counts
+    np.testing.assert_array_equal(blend.trust(half.full_sizes), blend.trust(histories.full_sizes))
+    assert blend.only(np.array([2, 0])).newcomers == (0.0, 8.0)
 
 
 def test_what_a_component_cannot_score_is_nan_in_parts_and_zero_in_the_score(model: Hybrid) -> None:

@@ -43,7 +43,9 @@ def hybrid(data: Dataset, names: tuple[str, ...], tiny: str) -> Hybrid:
         fitted[name] = cls(cls.Config(**given.get(name, {}))).fit(data, np.random.default_rng(0))
     mu, sigma = constants(fitted, data.histories())
     weights = tuple(0.3 + 0.1 * n for n in range(len(names)))
-    return Hybrid(fitted, Blend(names, mu, sigma, weights, bias=-1.5, cold_shift=-0.5), data.unmet)
+    more = tuple(3.0 * (name == "popularity") for name in names)  # histories here are short
+    blend = Blend(names, mu, sigma, weights, bias=-1.5, cold_shift=-0.5, newcomers=more, half=10.0, damp=0.7)
+    return Hybrid(fitted, blend, data.unmet)
 
 
 def subject(data: Dataset, model: Hybrid, user: int, item: int) -> Subject:

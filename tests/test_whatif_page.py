@@ -182,6 +182,28 @@ def test_somebody_new(page, tiny_run: Run) -> None:
     assert "**2** of 5 picks" in texts(app)
 
 
+def with_blend(run: Run, to: Path, **fields: object) -> Run:
+    """A copy of the run whose blend has other fields."""
+    shutil.copytree(run.path, to)
+    save_blend(replace(run.model.blend, **fields), run.model.cold, to / "blend")
+    (to / "manifest.json").write_text(json.dumps(run.manifest | {"files": checksums(to)}), encoding="utf-8")
+    return Run.load(to)
+
+
+def test_what_weights_count_of_a_short_history_is_told(page, open_app, tiny_run: Run, tmp_path: Path) -> None:
+    assert "Little is known" not in texts(page(user="u01"))
+    more = tuple(9.0 * (name == "popularity") for name in tiny_run.model.names)
+    run = with_blend(tiny_run, tmp_path / "runs" / "short", newcomers=more, half=2.0, damp=3.0)
+    app = page(run, view="new", add="h2,s1")
+    told = strings.t("parts.short", n=2, name="popularity", times=5.5 / 2.5, rest=1 / 2.5)
+    assert told in texts(app)
+    people = (whatif.person(run, "", edits) for edits in (Edits(), Edits(add=("h2", "s1"))))
+    assert_shows(app, *(ranked(run, who, run.model.blend, k=10) for who in people))
+    app = page(run, user="u01", drop=",".join(own(run)[1:]))
+    times, _, rest = run.model.blend.trust(whatif.person(run, "u01", Edits(drop=tuple(own(run)[1:]))).row.full_sizes)[0]
+    assert strings.t("parts.short", n=1, name="popularity", times=times, rest=rest) in texts(app)
+
+
 def test_an_emptied_history_is_that_of_anybody_new(page, tiny_run: Run) -> None:
     app = page(user="u01", drop=",".join(own(tiny_run)))
     assert strings.t("whatif.empty") in texts(app)
@@ -228,12 +250,8 @@ def test_hostile_run_shows_text_only(page, open_app, hostile_run: Run) -> None:
 def text_run(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose weights let `cold` speak, which on so few likes training would not."""
     settings = Settings(components=("ease", "cold"), control=False, scorers={"cold": {"encoder": tiny}})
-    run = train(load_dataset(TINY), settings, tmp_path_factory.mktemp("text") / "text")
-    blend = replace(run.model.blend, weights=(0.5, 0.9), cold_factors=(1.0, 0.8))
-    save_blend(blend, run.model.cold, run.path / "blend")
-    manifest = run.manifest | {"files": checksums(run.path)}
-    (run.path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    return Run.load(run.path)
+    run = train(load_dataset(TINY), settings, tmp_path_factory.mktemp("trained") / "text")
+    return with_blend(run, tmp_path_factory.mktemp("text") / "text", weights=(0.5, 0.9), cold_factors=(1.0, 0.8))
 
 
 def fill(app: AppTest, title: str, text: str, attributes: str) -> AppTest:

@@ -150,7 +150,8 @@ def components(found: Explanation, why: Why) -> None:
     st.text(report.answer_line(found))
     shared.chart(charts.waterfall(found), "waterfall", plain("why.components"))
     missing = t("why.missing", names=", ".join(why.missing)) if why.missing else ""
-    st.caption(joined(report.sum_line(found, False), t("why.components.caption", n=len(found.players)), missing))
+    short = shared.of_short(why.about.blend, why.about.history)
+    st.caption(joined(report.sum_line(found, False), t("why.components.caption", n=len(found.players)), missing, short))
     twin(found, "components")
 
 

@@ -208,7 +208,8 @@ def parts(now: Choice, found: UserList) -> None:
     st.html(light.bars(frame, links=links, asks=lambda title: plain("parts.asks", title=title), **words))
     counts = {"k": k, "n": found.n_candidates, "hidden": found.n_hidden, "gap": found.gap}
     missing = t("parts.missing", n=found.n_missing) if found.n_missing else ""
-    st.caption(joined(plain("parts.caption", base=tables.bases(frame), **counts), missing))
+    short = shared.of_short(now.blend, now.person.row)
+    st.caption(joined(plain("parts.caption", base=tables.bases(frame), **counts), missing, short))
     shared.folded(plain("parts.table"), "parts", "table", lambda: twin(now, frame))
 
 

@@ -239,7 +239,7 @@ def lists(place: Place, now: Choice) -> None:
         if edits:
             each(now, user, effects, owed)
         st.caption(t("whatif.honest"))
-        st.caption(joined(t("whatif.values"), shared.sureness(now)))
+        st.caption(joined(t("whatif.values"), shared.sureness(now), shared.of_short(now.blend, after.row)))
 
 
 def says(now: Choice, found: Beside, effects: list[Effect], owed: list[int]) -> str:

@@ -100,7 +100,7 @@ def beside(hybrid: Hybrid, name: str, scorer: Scorer, histories: Histories, weig
         sigma=(*b.sigma, sigma),
         weights=(*b.weights, weight),
         cold_factors=(*b.cold_factors, 1.0) if b.cold_factors else (),
-        newcomers=(*b.newcomers, 0.0) if b.newcomers else (),
+        newcomers=(*b.newcomers, b.damp) if b.newcomers else (),  # t = 1: the score is as sure as it is
     )
     return Hybrid({**hybrid.components, name: scorer}, blend, hybrid.cold)
 
