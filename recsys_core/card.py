@@ -72,14 +72,12 @@ def _newcomers(facts: dict[str, Any] | None) -> list[str]:
     """What short histories are worth, and what was learned for them."""
     if not facts:
         return []
-    more = "popularity counts for them as for others: no more of it ranks better beyond doubt"
-    if facts["more"]:
-        more = (
-            f"popularity counts {1 + facts['more']:,.0f} times as much for who has none, half of that at {facts['half']:g} events"
-        )
+    popular, others = zip(*facts["counts"].values(), strict=True)
+    told = {"popularity counts": popular, "the others count": others} if facts["more"] else {"all components count": others}
     return [
         "## Short histories",
-        f"- {more}; log-odds are divided by up to {1 + facts['damp']:.1f}",
+        f"- of {', '.join(facts['counts'])} events "
+        + "; ".join(f"{who} {', '.join(f'{v:.2g}' for v in times)} times their weight" for who, times in told.items()),
         "- validation NDCG of users whose histories are cut to so many events, without and with it: "
         + ", ".join(f"{n}: {before:.4f} -> {after:.4f}" for n, (before, after) in facts["ndcg"].items()),
         "- how often what these lists show is liked, as told and in truth: "
@@ -93,10 +91,11 @@ def _unmet(facts: dict[str, Any] | None) -> list[str]:
     if not facts or not facts["items"]:
         return []
     taken = "new, with all their likes still to come" if facts["new"] else "left over, with as few likes to come as a met one"
+    left = f"; if left over, by {facts['as_left']['cold_shift']:+.3f}" if facts["new"] else ""
     return [
         "## Items that nobody has met",
         f"- {facts['items']:,} items, taken for {taken} (`unmet`)",
-        f"- their log-odds are shifted by {facts['cold_shift']:+.3f}; if left over, by {facts['as_left']['cold_shift']:+.3f}",
+        f"- their log-odds are shifted by {facts['cold_shift']:+.3f}{left}",
         "",
     ]
 

@@ -89,8 +89,9 @@ def fit(whole: Cut, cuts: Sequence[Cut], bias: float, k: int) -> dict[str, Any]:
     and `half` are those that rank best on the mean of the cuts, if beyond doubt better than without, and for whole histories not
     worse by more than a standard error. `damp`, which moves no rank of what was met, lets the probabilities come true.
 
-    Returns `more`, the value in `newcomers` for what reads no history, 0 if it brings nothing, `half`, `damp`, and by events
-    `ndcg` [without it, with it] and `chance` [told, come true] of what is recommended.
+    Returns `more`, the value in `newcomers` for what reads no history, 0 if it brings nothing, `half`, `damp`, and by events:
+    `counts` [of what reads no history, of the others] in times their weight, `ndcg` [without it, with it], `chance` [told, come
+    true] of what is recommended.
     """
     cuts = [cut for cut in cuts if np.isfinite(cut.read).any()]
     if not cuts:
@@ -114,9 +115,16 @@ def fit(whole: Cut, cuts: Sequence[Cut], bias: float, k: int) -> dict[str, Any]:
 
     off = [float(np.mean([abs(told - true) for told, true in chances(d)])) for d in DAMPS]
     damp = next(d for d, gap in zip(DAMPS, off, strict=True) if gap <= min(off) + NEAR)
-    ndcg = {cut.events: [float(cut.ndcg(*setting, k).mean()) for setting in (NONE, (more, half))] for cut in cuts}
-    chance = {cut.events: pair for cut, pair in zip(cuts, chances(damp), strict=True)}
-    return {"more": more, "half": half, "damp": damp, "ndcg": ndcg, "chance": chance}
+    ndcg = {str(cut.events): [float(cut.ndcg(*setting, k).mean()) for setting in (NONE, (more, half))] for cut in cuts}
+    chance = {str(cut.events): pair for cut, pair in zip(cuts, chances(damp), strict=True)}
+    counts = {str(n): _counts(n, more, half, damp) for n in (0, *(cut.events for cut in cuts))}
+    return {"more": more, "half": half, "damp": damp, "counts": counts, "ndcg": ndcg, "chance": chance}
+
+
+def _counts(n: int, more: float, half: float, damp: float) -> list[float]:
+    """How many times their weight what reads no history, and what does, count of one of n events."""
+    e = float(excess(np.array(n), half))
+    return [(1 + more * e) / (1 + damp * e), 1 / (1 + damp * e)]
 
 
 def _sure(gain: Floats) -> float:

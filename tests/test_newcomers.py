@@ -45,7 +45,7 @@ def test_popularity_counts_for_more_where_it_is_the_safer_guess() -> None:
     facts = fit(whole, short, BLEND.bias, K)
     assert facts["more"] > 10
     for n in LENGTHS[:3]:
-        before, after = facts["ndcg"][n]
+        before, after = facts["ndcg"][str(n)]
         assert after > before + 0.01
     lost = whole.ndcg(0.0, 1.0, K) - whole.ndcg(facts["more"], facts["half"], K)
     assert lost.mean() < 2 * lost.std() / USERS**0.5 + 1e-9
@@ -90,6 +90,9 @@ def test_a_run_tells_what_it_learned_for_newcomers(tmp_path: Path) -> None:
     assert (blend.newcomers, blend.half, blend.damp) == ((told["more"], 0.0), told["half"], told["damp"])
     card = (run.path / "card.md").read_text()
     assert "## Short histories" in card
+    popular, others = zip(*told["counts"].values(), strict=True)
+    np.testing.assert_allclose(blend.trust(np.array([0, *LENGTHS], np.float32)), np.stack([popular, others], axis=1), rtol=1e-5)
+    assert "of 0, 1, 2, 4, 8 events" in card
     assert f"1: {told['ndcg']['1'][0]:.4f} -> {told['ndcg']['1'][1]:.4f}" in card
     nothing = Histories.of([[]], len(run.dataset.items))
     found = recommend(run.model, nothing, nothing, k=5)
