@@ -191,7 +191,7 @@ def with_blend(run: Run, to: Path, **fields: object) -> Run:
 
 
 def test_what_weights_count_of_a_short_history_is_told(page, open_app, tiny_run: Run, tmp_path: Path) -> None:
-    assert "Little is known" not in texts(page(user="u01"))
+    assert "Short histories" not in texts(page(user="u01"))
     more = tuple(9.0 * (name == "popularity") for name in tiny_run.model.names)
     run = with_blend(tiny_run, tmp_path / "runs" / "short", newcomers=more, half=2.0, damp=3.0)
     app = page(run, view="new", add="h2,s1")

@@ -72,8 +72,8 @@ EN = {
     "Base {base}. n = {k} of {n:,} candidates, {hidden:,} items hidden. The parts add up to the logit within {gap:.0e}.",
     "parts.base": "{base:.2f}",
     "parts.base.cold": "{base:.2f}, for new items {cold:.2f}",
-    "parts.short": "Little is known of this person (events: {n:,}), so {name} counts {times:.1f} times its weight here and "
-    "the others {rest:.2f} times.",
+    "parts.short": "Short histories lean on what is popular: of one of this length ({n:,}) {name} counts {times:.1f} times its "
+    "weight, the others {rest:.2f} times.",
     "parts.missing": "{n:,} parts are not available (the component cannot score the item) and count as nothing.",
     "parts.axis": "log-odds above (right) or below (left) the base",
     "parts.sum": "logit",
@@ -147,7 +147,8 @@ ZH = {
     "基准 {base}。n = {n:,} 个候选条目中的 {k} 个，另有 {hidden:,} 个条目不显示。分量之和与 logit 相差不超过 {gap:.0e}。",
     "parts.base": "{base:.2f}",
     "parts.base.cold": "{base:.2f}，新条目为 {cold:.2f}",
-    "parts.short": "对此人所知甚少（事件数：{n:,}），因此 {name} 在这里按权重的 {times:.1f} 倍计，其余组件按 {rest:.2f} 倍计。",
+    "parts.short": "历史越短，越倚重热门程度：对这样长度（{n:,}）的历史，{name} 按权重的 {times:.1f} 倍计，"
+    "其余组件按 {rest:.2f} 倍计。",
     "parts.missing": "有 {n:,} 个分量不可用（组件无法为该条目打分），按零计。",
     "parts.axis": "高于（右）或低于（左）基准的对数几率",
     "parts.sum": "logit",
