@@ -23,6 +23,7 @@ from recsys_core.config import Settings, load_settings
 from recsys_core.data import Dataset, Histories
 from recsys_core.hybrid import Hybrid
 from recsys_core.newcomers import latest
+from recsys_core.ranking import marked
 from recsys_core.readers import load_dataset
 from recsys_core.recommend import recommend
 from recsys_core.run import Run
@@ -85,7 +86,7 @@ def one(run: Run) -> tuple[dict[int | None, dict[str, Floats]], dict[int | None,
             found[n][name] = values
             if name == "hybrid":
                 there = lists.items >= 0
-                liked = np.take_along_axis(likes.csr().toarray() > 0, np.maximum(lists.items, 0), axis=1)
+                liked = marked(lists.items, likes.csr().toarray() > 0)
                 chance[n] = float(lists.probability[there].mean()), float(liked[there].mean())
     return found, chance
 
@@ -97,13 +98,13 @@ def told(dataset: Dataset, settings: list[Settings], runs: Path) -> dict[str, An
     out: dict[str, Any] = {"data": dataset.summary(), "learned": [run.metrics["newcomers"] for run in each], "events": {}}
     for n in LEFT:
         values = {name: [by[n][name] for by, _ in found] for name in found[0][0][n]}
-        out["events"]["all" if n is None else n] = {
+        events = out["events"]["all" if n is None else n] = {
             "ndcg": {name: mean(v) for name, v in values.items()},
             "hybrid minus": {name: difference(values["hybrid"], v) for name, v in values.items() if name != "hybrid"},
             "probability": float(np.mean([chance[n][0] for _, chance in found])),
             "liked": float(np.mean([chance[n][1] for _, chance in found])),
         }
-        print(dataset.name, n, {k: round(v, 4) for k, v in out["events"]["all" if n is None else n]["ndcg"].items()}, flush=True)
+        print(dataset.name, n, {k: round(v, 4) for k, v in events["ndcg"].items()}, flush=True)
     return out
 
 

@@ -44,6 +44,10 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.users)
 
+    def __getitem__(self, rows: NDArray[Any]) -> Candidates:
+        """The same store with some of its users, by row."""
+        return Candidates(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
     def logit(self, blend: Blend) -> Scores:
         """(n, m) under a blend; -inf behind the end."""
         logit = blend.logit(self.z, self.cold)

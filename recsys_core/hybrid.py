@@ -34,8 +34,8 @@ class Blend:
         cold_factors, cold_shift: for items that nobody has met yet each weight is multiplied by its factor (none: by 1), and
             `cold_shift` is added to the logit. Training leaves factors at 1 and learns the shift by taking liked items out and
             pretending they are new, so that warm and cold items share one scale of probability.
-        newcomers, half, damp: t_c(n) = (1 + newcomers_c e) / (1 + damp e), e = 1 / (1 + (n / half)^2): of a short history what
-            reads none counts for more, and all for less, as probabilities are nearer to the mean where little is known.
+        newcomers, half, damp: t_c(n) = `trust`(newcomers_c, n, half, damp): of a short history what reads none counts for more,
+            and all for less, as probabilities are nearer to the mean where little is known.
     """
 
     names: tuple[str, ...]
@@ -71,8 +71,7 @@ class Blend:
     def trust(self, sizes: NDArray[np.float32]) -> Scores:
         """(n_rows, n_components) t_c of histories of these sizes (`Histories.full_sizes`)."""
         more = _row(self.newcomers or (0.0,) * len(self.names))
-        e = excess(np.asarray(sizes, np.float64)[:, None], self.half)
-        return np.asarray((1 + more * e) / (1 + self.damp * e), np.float32)
+        return np.asarray(trust(more, np.asarray(sizes, np.float64)[:, None], self.half, self.damp), np.float32)
 
     def scale(self, sizes: NDArray[np.float32]) -> Scores:
         """(n_rows, n_components) t_c / sigma_c: what a difference of raw scores counts in z."""
@@ -103,9 +102,10 @@ class Blend:
         return total + self.base(cold)
 
 
-def excess(sizes: NDArray[Any], half: float) -> NDArray[Any]:
-    """e: 1 of an empty history, 1/2 at size `half`, then falling with the square."""
-    return 1 / (1 + (sizes / half) ** 2)
+def trust(more: NDArray[Any] | float, sizes: NDArray[Any], half: float, damp: float = 0.0) -> NDArray[Any]:
+    """(1 + more e) / (1 + damp e), e = 1 / (1 + (size / half)^2): 1 of an empty history, 1/2 at size `half`, 0 of a long one."""
+    e = 1 / (1 + (sizes / half) ** 2)
+    return np.asarray((1 + more * e) / (1 + damp * e))
 
 
 def _row(values: tuple[float, ...]) -> NDArray[np.float32]:

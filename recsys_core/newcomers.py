@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_core.candidates import Candidates
-from recsys_core.data import Histories
-from recsys_core.hybrid import Blend, excess, sigmoid
+from recsys_core.data import Histories, rank_in_group
+from recsys_core.hybrid import Blend, sigmoid, trust
 from recsys_core.learn import ndcg_of
+from recsys_core.ranking import top_k
 
 LENGTHS = (1, 2, 4, 8)  # events that are left
 JUDGES = 500  # as many are enough, and each is asked for every length
@@ -34,10 +35,8 @@ Floats = NDArray[np.float64]
 def latest(histories: Histories, n: int) -> Histories:
     """The same rows with their latest n events (any n of those that are of one time), as if there had been no others: sizes are
     counted anew."""
-    order = np.lexsort((np.random.default_rng(0).random(len(histories.items)), histories.ages, histories.rows))
-    mask = np.zeros(len(order), bool)
-    mask[order] = np.arange(len(order)) - np.repeat(histories.indptr[:-1], histories.lengths) < n
-    return replace(histories.keep(mask), sizes=None)
+    turn = np.random.default_rng(0).random(len(histories.items)) / 2  # ages are halves
+    return replace(histories.keep(rank_in_group(histories.rows, histories.ages + turn) < n), sizes=None)
 
 
 @dataclass(frozen=True)
@@ -66,20 +65,18 @@ class Cut:
 
     def score(self, more: float, half: float) -> Floats:
         """(n, m) the sum of the parts, not damped."""
-        return np.asarray(self.read + self.rest * (1 + more * excess(self.sizes[:, None], half)))
+        return np.asarray(self.read + self.rest * trust(more, self.sizes[:, None], half))
 
     def ndcg(self, more: float, half: float, k: int) -> Floats:
         """(n,) of each judge."""
         return ndcg_of(self.score(more, half).astype(np.float32), self.shown, k)
 
-    def top(self, more: float, half: float, k: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        """Of the k best of each row: the sum of the parts, the row's excess, and whether it is liked."""
+    def top(self, more: float, half: float, k: int) -> tuple[Floats, NDArray[np.float32], NDArray[np.bool_]]:
+        """Of the k best of each row: the sum of the parts, the row's size, and whether it is liked."""
         score = self.score(more, half)
-        k = min(k, score.shape[1])
-        best = np.argpartition(-score, k - 1, axis=1)[:, :k]
-        score, liked = np.take_along_axis(score, best, axis=1), np.take_along_axis(self.shown.relevant, best, axis=1)
-        there = np.isfinite(score)
-        return score[there], excess(self.sizes, half)[np.nonzero(there)[0]], liked[there]
+        best = top_k(score.astype(np.float32), k)
+        row, rank = np.nonzero(best >= 0)
+        return score[row, best[row, rank]], self.sizes[row], self.shown.relevant[row, best[row, rank]]
 
 
 def fit(whole: Cut, cuts: Sequence[Cut], bias: float, k: int) -> dict[str, Any]:
@@ -98,33 +95,32 @@ def fit(whole: Cut, cuts: Sequence[Cut], bias: float, k: int) -> dict[str, Any]:
         return {}
     users = np.unique(np.concatenate([cut.shown.users for cut in cuts]), return_inverse=True)[1]
 
-    def by_user(setting: tuple[float, float]) -> Floats:
-        found = np.concatenate([cut.ndcg(*setting, k) for cut in cuts])
-        return np.asarray(np.bincount(users, found) / np.bincount(users))
-
     before = whole.ndcg(*NONE, k)
     as_good = [s for s in itertools.product(MORE, HALVES) if _sure(whole.ndcg(*s, k) - before) >= -1.0]
-    found = {setting: by_user(setting) for setting in (NONE, *as_good)}
-    best = max(found, key=lambda setting: float(found[setting].mean()))
-    more, half = best if _sure(found[best] - found[NONE]) > DOUBT else NONE
+    found = {setting: [cut.ndcg(*setting, k) for cut in cuts] for setting in (NONE, *as_good)}
+    by_user = {setting: np.bincount(users, np.concatenate(each)) / np.bincount(users) for setting, each in found.items()}
+    best = max(found, key=lambda setting: float(by_user[setting].mean()))
+    more, half = best if _sure(by_user[best] - by_user[NONE]) > DOUBT else NONE
     tops = [cut.top(more, half, k) for cut in cuts]
 
     def chances(damp: float) -> list[list[float]]:
         """Of each cut: the mean probability of what is recommended, and the share that is liked."""
-        return [[float(sigmoid(bias + score / (1 + damp * e)).mean()), float(liked.mean())] for score, e, liked in tops]
+        said = [sigmoid(bias + score * trust(0.0, sizes, half, damp)) for score, sizes, _ in tops]
+        return [[float(told.mean()), float(liked.mean())] for told, (_, _, liked) in zip(said, tops, strict=True)]
 
     off = [float(np.mean([abs(told - true) for told, true in chances(d)])) for d in DAMPS]
     damp = next(d for d, gap in zip(DAMPS, off, strict=True) if gap <= min(off) + NEAR)
-    ndcg = {str(cut.events): [float(cut.ndcg(*setting, k).mean()) for setting in (NONE, (more, half))] for cut in cuts}
-    chance = {str(cut.events): pair for cut, pair in zip(cuts, chances(damp), strict=True)}
-    counts = {str(n): _counts(n, more, half, damp) for n in (0, *(cut.events for cut in cuts))}
-    return {"more": more, "half": half, "damp": damp, "counts": counts, "ndcg": ndcg, "chance": chance}
-
-
-def _counts(n: int, more: float, half: float, damp: float) -> list[float]:
-    """How many times their weight what reads no history, and what does, count of one of n events."""
-    e = float(excess(np.array(n), half))
-    return [(1 + more * e) / (1 + damp * e), 1 / (1 + damp * e)]
+    pairs = zip(found[NONE], found[more, half], strict=True)
+    events = [cut.events for cut in cuts]
+    each = trust(np.array([more, 0.0]), np.array([0, *events])[:, None], half, damp)
+    return {
+        "more": more,
+        "half": half,
+        "damp": damp,
+        "counts": dict(zip(map(str, (0, *events)), each.tolist(), strict=True)),
+        "ndcg": {str(n): [float(a.mean()), float(b.mean())] for n, (a, b) in zip(events, pairs, strict=True)},
+        "chance": dict(zip(map(str, events), chances(damp), strict=True)),
+    }
 
 
 def _sure(gain: Floats) -> float:

@@ -378,7 +378,7 @@ def _learn(
             start = replace(start, mu=mu, sigma=sigma)
     store = judge.shown(scorers, start, judge.histories, data.early.unmet)
     blend = learn.fit_blend(store, start, settings.k, judge.held_out)
-    blend, told = _learn_newcomers(data, judge, scorers, start, blend, settings.k)
+    blend, told = _learn_newcomers(data, judge, scorers, start, store, blend, settings.k)
     if blend.newcomers:
         store = store.scaled(blend.trust(judge.histories.full_sizes))
         blend = learn.recalibrated(blend, store, settings.k, judge.held_out)
@@ -389,22 +389,26 @@ def _learn(
 
 
 def _learn_newcomers(
-    data: Materials, judge: Judge, scorers: Mapping[str, Scorer], start: Blend, blend: Blend, k: int
+    data: Materials, judge: Judge, scorers: Mapping[str, Scorer], start: Blend, store: Candidates, blend: Blend, k: int
 ) -> tuple[Blend, dict[str, Any]]:
     """How much more than of long histories what reads none counts of short ones, from judges whose histories are cut; what is too
-    costly to ask so often stays aside."""
+    costly to ask so often stays aside. `store`: what judges are shown under `start`."""
     asked = np.flatnonzero([_most_judges([s.config]) is None for s in scorers.values()])
     open_to = np.array([not s.reads_history for s in scorers.values()])
     these, plain, light = {n: scorers[n] for n in start.only(asked).names}, start.only(asked), blend.only(asked)
     some = judge.at_most(newcomers.JUDGES)
 
-    def cut(n: int, judge: Judge, histories: Histories) -> newcomers.Cut:
-        shown = judge.shown(these, plain, histories, data.early.unmet).warm()
-        return newcomers.Cut.of(n, shown, histories.full_sizes, light, open_to[asked])
+    def cut(n: int, shown: Candidates, histories: Histories) -> newcomers.Cut:
+        return newcomers.Cut.of(n, shown.warm(), histories.full_sizes, light, open_to[asked])
 
-    longer = {n: some.of(np.flatnonzero(some.histories.lengths > n)) for n in newcomers.LENGTHS}
-    cuts = [cut(n, those, newcomers.latest(those.histories, n)) for n, those in longer.items() if len(those.users)]
-    facts = newcomers.fit(cut(0, some, some.histories), cuts, light.bias, k)
+    cuts = []
+    for n in newcomers.LENGTHS:
+        those = some.of(np.flatnonzero(some.histories.lengths > n))
+        if len(those.users):
+            short = newcomers.latest(those.histories, n)
+            cuts.append(cut(n, those.shown(these, plain, short, data.early.unmet), short))
+    whole = cut(0, store[np.isin(store.users, some.users)].keep(asked), some.histories)
+    facts = newcomers.fit(whole, cuts, light.bias, k)
     if not facts:
         return blend, {}
     more = tuple(np.where(open_to, facts["more"], 0.0).tolist())

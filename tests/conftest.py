@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ from streamlit.testing.v1 import AppTest
 
 from recsys_core.config import Settings
 from recsys_core.data import Catalog, Dataset, Vocabulary
+from recsys_core.hybrid import save_blend
 from recsys_core.readers import load_dataset
-from recsys_core.run import Run
+from recsys_core.run import Run, checksums
 from recsys_core.train import train
 
 APP = Path(__file__).parents[1] / "dashboard" / "app.py"
@@ -109,6 +111,14 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """data/tiny with markup and formulas for titles and ids, code for pictures, and a user "empty" of whom nothing is known."""
     return train(hostile(load_dataset(TINY)), QUICK, tmp_path_factory.mktemp("hostile") / "hostile")
+
+
+def reblended(run: Run, **fields: object) -> Run:
+    """The run with other fields in its blend, on disk."""
+    save_blend(replace(run.model.blend, **fields), run.model.cold, run.path / "blend")
+    manifest = run.manifest | {"files": checksums(run.path)}
+    (run.path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return Run.load(run.path)
 
 
 def hostile(data: Dataset) -> Dataset:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from conftest import QUICK, TINY, ran
+from conftest import QUICK, TINY, ran, reblended
 from streamlit.testing.v1 import AppTest
 
 from dashboard import state_whatif, strings
 from recsys_core import browse, evaluate
 from recsys_core.explain import faithfulness
-from recsys_core.hybrid import save_blend
 from recsys_core.readers import load_dataset
 from recsys_core.recommend import recommend_users
-from recsys_core.run import Run, checksums
+from recsys_core.run import Run
 from recsys_core.train import train
 
 Open = Callable[..., AppTest]
@@ -30,11 +28,7 @@ def make(encoder: str, folder: Path) -> Run:
     given = {"encoder": encoder}
     settings = replace(QUICK, components=COMPONENTS, scorers={"bert": given | {"tune": "head", "epochs": 2}, "cold": given})
     run = train(load_dataset(TINY), settings, folder / "a")
-    blend = replace(run.model.blend, weights=(0.2, 0.3, 0.5, 0.3, 0.4, 0.6))
-    save_blend(blend, run.model.cold, run.path / "blend")
-    manifest = run.manifest | {"files": checksums(run.path)}
-    (run.path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    run = Run.load(run.path)
+    run = reblended(run, weights=(0.2, 0.3, 0.5, 0.3, 0.4, 0.6))
     shutil.copytree(run.path, folder / "b")
     evaluate.evaluate(run, k=5).save(run)
     other = Run.load(folder / "b")

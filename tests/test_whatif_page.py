@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import HOSTILE, TINY, ran
+from conftest import HOSTILE, TINY, ran, reblended
 from streamlit.testing.v1 import AppTest
 from test_dashboard import slider, table, texts
 
@@ -23,10 +21,9 @@ from recsys_core import browse, feedback, new_item, whatif
 from recsys_core.beside import Features, Ranked, ranked, reranked, side_by_side
 from recsys_core.config import Settings
 from recsys_core.explain import pair
-from recsys_core.hybrid import save_blend
 from recsys_core.new_item import Crowd
 from recsys_core.readers import load_dataset
-from recsys_core.run import Run, checksums
+from recsys_core.run import Run
 from recsys_core.train import train
 from recsys_core.whatif import Edits
 
@@ -182,18 +179,11 @@ def test_somebody_new(page, tiny_run: Run) -> None:
     assert "**2** of 5 picks" in texts(app)
 
 
-def with_blend(run: Run, to: Path, **fields: object) -> Run:
-    """A copy of the run whose blend has other fields."""
-    shutil.copytree(run.path, to)
-    save_blend(replace(run.model.blend, **fields), run.model.cold, to / "blend")
-    (to / "manifest.json").write_text(json.dumps(run.manifest | {"files": checksums(to)}), encoding="utf-8")
-    return Run.load(to)
-
-
-def test_what_weights_count_of_a_short_history_is_told(page, open_app, tiny_run: Run, tmp_path: Path) -> None:
+def test_what_weights_count_of_a_short_history_is_told(page, tiny_run: Run, tmp_path: Path) -> None:
     assert "Short histories" not in texts(page(user="u01"))
     more = tuple(9.0 * (name == "popularity") for name in tiny_run.model.names)
-    run = with_blend(tiny_run, tmp_path / "runs" / "short", newcomers=more, half=2.0, damp=3.0)
+    copy = Run.load(Path(shutil.copytree(tiny_run.path, tmp_path / "runs" / "short")))
+    run = reblended(copy, newcomers=more, half=2.0, damp=3.0)
     app = page(run, view="new", add="h2,s1")
     told = strings.t("parts.short", n=2, name="popularity", times=5.5 / 2.5, rest=1 / 2.5)
     assert told in texts(app)
@@ -250,8 +240,8 @@ def test_hostile_run_shows_text_only(page, open_app, hostile_run: Run) -> None:
 def text_run(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose weights let `cold` speak, which on so few likes training would not."""
     settings = Settings(components=("ease", "cold"), control=False, scorers={"cold": {"encoder": tiny}})
-    run = train(load_dataset(TINY), settings, tmp_path_factory.mktemp("trained") / "text")
-    return with_blend(run, tmp_path_factory.mktemp("text") / "text", weights=(0.5, 0.9), cold_factors=(1.0, 0.8))
+    run = train(load_dataset(TINY), settings, tmp_path_factory.mktemp("text") / "text")
+    return reblended(run, weights=(0.5, 0.9), cold_factors=(1.0, 0.8))
 
 
 def fill(app: AppTest, title: str, text: str, attributes: str) -> AppTest:
